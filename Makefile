@@ -1,0 +1,39 @@
+# Set-up happens by itself: each target installs what it needs into $(VENV), once.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## List what can be made.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[demo]'
+	@touch $@
+
+demo: $(VENV)/.installed-demo  ## A frozen classifier names the country of cities it has never seen (FULL=1: three seeds).
+	$(BIN)/python -m examples.geography $(if $(FULL),--full)
+
+test: $(VENV)/.installed-dev  ## Run all tests.
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.installed-dev  ## Style and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev  ## Measure ours beside the published way.
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what was built and installed.
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

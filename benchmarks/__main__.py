@@ -1,0 +1,152 @@
+"""``python -m benchmarks``: what attaching costs, and how fast text is linked.
+
+Rows 2, 4 and 6 of the project's budgets, at sizes that run in a minute. The published way is written again from its
+description: a Python list with an array per entity, and one ``torch.tensor`` for each token of the batch.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import BertConfig, BertForSequenceClassification
+
+from benchmarks.timing import alternate, median
+from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin
+from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds
+
+ENTITIES, DIM, BATCH, LENGTH = 20_000, 128, 16, 128
+
+
+def minilm() -> BertForSequenceClassification:
+    """Return a randomly initialised model of the size of MiniLM-L6 (22 million parameters)."""
+    torch.manual_seed(0)
+    return BertForSequenceClassification(
+        BertConfig(
+            vocab_size=30_522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
+        )
+    ).eval()
+
+
+def main() -> None:
+    model = minilm()
+    rng = random.Random(0)
+    words = sorted({"".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 9))) for _ in range(60_000)})
+    rng.shuffle(words)
+    names = [" ".join(rng.sample(words, rng.randint(1, 3))).title() for _ in range(ENTITIES)]
+    vectors = torch.randn(ENTITIES, DIM)
+    kb = KnowledgeBase.from_entities([Entity(f"b:{i}", name) for i, name in enumerate(names)], vectors, name="bench")
+    plugin = KnowledgePlugin.for_model(model, kb)
+    plugin.mapping.requires_grad_(False)
+    rows = [embedding_row(model, plugin, vectors), *forward_rows(model, plugin), linking_row(kb, words, names, rng)]
+    show(rows)
+    folder = Path("runs/benchmarks")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def row(work_id: str, work: str, published: float | None, ours: float, unit: str, ratio: float, budget: str, met: bool) -> dict:
+    """Return one line of the results."""
+    return {
+        "id": work_id, "work": work, "published": published, "ours": ours,
+        "unit": unit, "ratio": ratio, "budget": budget, "met": met,
+    }  # fmt: skip
+
+
+def embedding_row(model: BertForSequenceClassification, plugin: KnowledgePlugin, vectors: torch.Tensor) -> dict:
+    """Budget 2: the embedding of a batch with two mentions a sentence."""
+    vocab_size = model.config.vocab_size
+    ids = torch.randint(1000, 30_000, (BATCH, LENGTH))
+    ids[:, [10, 60]] = vocab_size + torch.randint(0, ENTITIES, (BATCH, 2))
+    embedding = model.get_input_embeddings()
+    hook = EmbeddingHook(plugin.knowledge_base.vectors, plugin.mapping, VirtualIds(vocab_size, ENTITIES), vocab_size)
+    listed = [np.array(vector) for vector in vectors]
+
+    def ours() -> torch.Tensor:
+        hook.attach(model)
+        try:
+            return embedding(ids)
+        finally:
+            hook.detach()
+
+    def published() -> torch.Tensor:
+        sentences = []
+        for sentence in ids.tolist():
+            tokens = []
+            for token in sentence:
+                if token >= vocab_size:
+                    tokens.append(plugin.mapping(torch.tensor(listed[token - vocab_size])))
+                else:
+                    tokens.append(embedding(torch.tensor(token)))
+            sentences.append(torch.stack(tokens))
+        return torch.stack(sentences)
+
+    with torch.inference_mode():
+        assert torch.allclose(ours(), published(), atol=1e-5)
+        times = alternate({"ours": ours, "published": published})
+    a, b = median(times["published"]), median(times["ours"])
+    return row("2a", f"embedding of {BATCH} x {LENGTH}, 2 mentions each", 1e3 * a, 1e3 * b, "ms", b / a, "<= 1/20", b / a <= 0.05)
+
+
+def forward_rows(model: BertForSequenceClassification, plugin: KnowledgePlugin) -> list[dict]:
+    """Budgets 2 and 6: a whole forward, with mentions and without, beside the plain model on as many tokens."""
+    vocab_size = model.config.vocab_size
+    plain_ids = torch.randint(1000, 30_000, (BATCH, LENGTH))
+    mention_ids = plain_ids.clone()
+    mention_ids[:, [10, 60]] = vocab_size + torch.randint(0, ENTITIES, (BATCH, 2))
+    hook = EmbeddingHook(plugin.knowledge_base.vectors, plugin.mapping, VirtualIds(vocab_size, ENTITIES), vocab_size)
+
+    def attached(ids: torch.Tensor) -> torch.Tensor:
+        hook.attach(model)
+        try:
+            return model(ids).logits
+        finally:
+            hook.detach()
+
+    with torch.inference_mode():
+        times = alternate(
+            {
+                "plain": lambda: model(plain_ids).logits,
+                "no mention": lambda: attached(plain_ids),
+                "mentions": lambda: attached(mention_ids),
+            },
+            rounds=15,
+        )
+    plain, silent, mentions = (median(times[name]) for name in ("plain", "no mention", "mentions"))
+    return [
+        row("2b", "whole forward, 2 mentions each, against plain", 1e3 * plain, 1e3 * mentions, "ms", mentions / plain,
+            "<= 1.02", mentions / plain <= 1.02),
+        row("6", "whole forward, no mention, attached against plain", 1e3 * plain, 1e3 * silent, "ms", silent / plain,
+            "<= 1.01", silent / plain <= 1.01),
+    ]  # fmt: skip
+
+
+def linking_row(kb: KnowledgeBase, words: list[str], names: list[str], rng: random.Random) -> dict:
+    """Budget 4, small: words linked per second on one core."""
+    texts = [" ".join([*rng.choices(words, k=20), rng.choice(names), *rng.choices(words, k=20)]) for _ in range(500)]
+    count = sum(len(text.split()) for text in texts)
+    linker = DictionaryLinker(kb)
+    seconds = median(alternate({"ours": lambda: linker(texts)})["ours"])
+    speed = count / seconds
+    return row("4", f"words linked against {ENTITIES} aliases", None, speed, "words/s", float("nan"), ">= 250,000", speed >= 250_000)
+
+
+def show(rows: list[dict]) -> None:
+    """Print the results as a table."""
+    table = Table(title="Benchmarks", title_justify="left")
+    for name in ("id", "work", "published", "ours", "unit", "ratio", "budget", "met"):
+        table.add_column(name, justify="left" if name in ("id", "work", "unit", "budget", "met") else "right")
+    for r in rows:
+        published = "-" if r["published"] is None else f"{r['published']:,.2f}"
+        ratio = "-" if r["ratio"] != r["ratio"] else f"{r['ratio']:.4f}"
+        table.add_row(r["id"], r["work"], published, f"{r['ours']:,.2f}", r["unit"], ratio, r["budget"], "yes" if r["met"] else "no")
+    Console(width=130).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The main job, end to end: a frozen classifier names the country of cities that it has never seen."""

@@ -1,0 +1,149 @@
+"""Entity vectors from a graph of triples, trained with PyKEEN."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from knowledge_plugin.errors import KnowledgeBaseError, MissingDependencyError
+
+
+def embed_graph(
+    triples: Iterable[tuple[str, str, str]],
+    *,
+    model: str = "TransE",
+    dim: int = 128,
+    epochs: int = 5,
+    batch_size: int = 4096,
+    learning_rate: float = 0.01,
+    negatives: int = 4,
+    margin: float = 4.0,
+    model_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: bool = True,
+) -> tuple[list[str], torch.Tensor]:
+    """Train a knowledge-graph embedding and return one vector per entity.
+
+    The defaults are those of a TransE that learns quickly: the self-adversarial loss, Adam, few negatives. What the
+    vectors are worth shows in a linear probe for something known of the entities. Look at one before tuning a
+    mapping, because knowledge that is not in the vectors does not come out of them.
+
+    Args:
+        triples: (head, relation, tail). Repeated triples count once.
+        model: Name of a model of PyKEEN, for example ``"TransE"``, ``"DistMult"`` or ``"RotatE"``.
+        dim: Width of a vector. Complex vectors come back as their real and imaginary parts, and need an even width.
+        epochs: How often each triple is seen.
+        batch_size: Triples per step.
+        learning_rate: Of Adam.
+        negatives: Corrupted triples per triple.
+        margin: Of the loss, in units of the model's score.
+        model_options: Further arguments of PyKEEN's model; ``loss`` and ``loss_kwargs`` replace loss and margin.
+        seed: For weights, order and corrupted triples. The caller's random state is left as it was.
+        device: Where to train.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        Entity ids in ascending order, and their vectors as float32 ``[n, dim]`` on the CPU.
+
+    Raises:
+        MissingDependencyError: PyKEEN is not installed.
+        KnowledgeBaseError: No triples, something that is no triple of texts, a model that PyKEEN does not have or that
+            has no vector of this width per entity, or training that diverged.
+    """
+    unique = _unique(triples)
+    try:
+        from pykeen.models import model_resolver
+        from pykeen.training import SLCWATrainingLoop
+        from pykeen.triples import TriplesFactory
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "pykeen":
+            raise
+        raise MissingDependencyError("kge", "pykeen") from error
+    try:
+        model_resolver.lookup(model)
+    except KeyError as error:
+        known = ", ".join(sorted(cls.__name__ for cls in model_resolver))
+        raise KnowledgeBaseError(f"model: PyKEEN has no {model!r}. Type one of: {known}.") from error
+
+    entities = sorted({entity for head, _, tail in unique for entity in (head, tail)})
+    entity_to_id = {entity: row for row, entity in enumerate(entities)}
+    relation_to_id = {name: row for row, name in enumerate(sorted({relation for _, relation, _ in unique}))}
+    factory = TriplesFactory(
+        torch.tensor([(entity_to_id[h], relation_to_id[r], entity_to_id[t]) for h, r, t in unique]),
+        entity_to_id,
+        relation_to_id,
+    )
+    loss = {"loss": "nssa", "loss_kwargs": {"margin": margin, "adversarial_temperature": 1.0}}
+    options = loss | dict(model_options or {})
+    device = torch.device(device)
+    # The seed is not given to PyKEEN, which would set that of Python and NumPy for the whole process.
+    with _quiet(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        network = model_resolver.make(model, {"embedding_dim": dim} | options, triples_factory=factory)
+        if _vectors(network, model).is_complex() and dim % 2 == 0:
+            network = model_resolver.make(model, {"embedding_dim": dim // 2} | options, triples_factory=factory)
+        network = network.to(device)
+        loop = SLCWATrainingLoop(
+            model=network,
+            triples_factory=factory,
+            optimizer=torch.optim.Adam(network.get_grad_params(), lr=learning_rate),
+            negative_sampler_kwargs={"num_negs_per_pos": negatives},
+            automatic_memory_optimization=False,
+        )
+        loop.train(
+            factory,
+            num_epochs=epochs,
+            batch_size=batch_size,
+            use_tqdm=progress,
+            use_tqdm_batch=False,
+            tqdm_kwargs={"desc": f"{model}, {len(unique):,} triples"},
+            pin_memory=False,
+        )
+        vectors = _vectors(network, model)
+    if vectors.is_complex():
+        vectors = torch.view_as_real(vectors).flatten(1)
+    if vectors.shape != (len(entities), dim):
+        raise KnowledgeBaseError(f"dim: {model} has vectors {vectors.shape[1]} wide, not {dim}. Type another dim.")
+    if not torch.isfinite(vectors).all():
+        raise KnowledgeBaseError(f"{model} diverged. Type a learning_rate lower than {learning_rate}.")
+    return entities, vectors.float().cpu().contiguous()
+
+
+def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Check the triples and sort them, so that the order in which they came does not matter."""
+    found = set()
+    for triple in triples:
+        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(isinstance(x, str) for x in triple):
+            raise KnowledgeBaseError(f"expected triples of three texts, found {triple!r:.200}.")
+        found.add(tuple(triple))
+    if not found:
+        raise KnowledgeBaseError("expected at least one triple (head, relation, tail), found none.")
+    return sorted(found)
+
+
+def _vectors(network: Any, model: str) -> torch.Tensor:
+    representations = getattr(network, "entity_representations", None)
+    if not representations or len(representations[0].shape) != 1:
+        raise KnowledgeBaseError(f"model: {model} does not have a vector per entity. Type for example model='TransE'.")
+    with torch.no_grad():
+        return representations[0](indices=None).detach()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyKEEN's remarks about its own settings from the user, who did not choose them."""
+    logger = logging.getLogger("pykeen")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module="pykeen")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,136 @@
+"""``knowledge-plugin``: look into plugins and knowledge bases, check them, and link text with them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from knowledge_plugin.config import LIBRARY_VERSION
+from knowledge_plugin.errors import KnowledgePluginError
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.linking import DictionaryLinker
+from knowledge_plugin.plugin import KNOWLEDGE_BASE_FOLDER, KnowledgePlugin
+
+app = typer.Typer(help="Knowledge plugins for frozen transformers checkpoints.", no_args_is_help=True)
+kb_app = typer.Typer(help="Knowledge bases.", no_args_is_help=True)
+app.add_typer(kb_app, name="kb")
+
+Artifact = Annotated[str, typer.Argument(metavar="REPO|FOLDER", help="A folder, or user/name on the Hub.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+_PACKAGES = ["torch", "transformers", "tokenizers", "accelerate", "huggingface_hub", "safetensors", "pyarrow", "marisa-trie"]
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Print an error of ours as one message on stderr and exit with 1."""
+    try:
+        yield
+    except KnowledgePluginError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {type(error).__name__}: ", end="")
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def _show(title: str, values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(values, ensure_ascii=False, indent=2))
+        return
+    # As Text: names of strangers are not to be taken for markup.
+    table = Table(title=Text(title), show_header=False, title_justify="left")
+    for key, value in values.items():
+        table.add_row(key, Text("-" if value is None else str(value)))
+    Console().print(table)
+
+
+def _knowledge_base(name: str) -> KnowledgeBase:
+    """Open a knowledge base, also the one inside a plugin's folder."""
+    inner = Path(name) / KNOWLEDGE_BASE_FOLDER
+    return KnowledgeBase.from_pretrained(inner if inner.is_dir() else name)
+
+
+def _kb_values(kb: KnowledgeBase) -> dict[str, Any]:
+    values = asdict(kb.config)
+    files = values.pop("files")
+    return {**values, "bytes": sum(item["size"] for item in files.values())}
+
+
+@kb_app.command("info")
+def kb_info(artifact: Artifact, as_json: AsJson = False) -> None:
+    """Show what a knowledge base holds: entities, aliases, width, storage, licence."""
+    with _failures():
+        _show(artifact, _kb_values(_knowledge_base(artifact)), as_json)
+
+
+@app.command()
+def inspect(artifact: Artifact, as_json: AsJson = False) -> None:
+    """Show what a plugin holds, and which model it is for."""
+    with _failures():
+        plugin = KnowledgePlugin.from_pretrained(artifact)
+        base = plugin.config.base_model
+        values = {
+            "base model": base.name,
+            "vocabulary": base.vocab_size,
+            "embedding width": base.embedding_dim,
+            "mapping": plugin.config.mapping.kind,
+            "mapping parameters": sum(p.numel() for p in plugin.mapping.parameters()),
+            "form": plugin.config.injection.form,
+        }
+        _show(artifact, values | {f"kb {k}": v for k, v in _kb_values(plugin.knowledge_base).items()}, as_json)
+
+
+@app.command()
+def verify(artifact: Artifact) -> None:
+    """Read every byte of a plugin or a knowledge base and check it against its config."""
+    with _failures():
+        if (Path(artifact) / KNOWLEDGE_BASE_FOLDER).is_dir():
+            KnowledgePlugin.from_pretrained(artifact).knowledge_base.verify()
+        else:
+            _knowledge_base(artifact).verify()
+        typer.echo(f"{artifact}: whole")
+
+
+@app.command()
+def link(
+    artifact: Artifact,
+    text: Annotated[list[str] | None, typer.Argument(help="Texts; without any, lines of standard input.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which entities the dictionary linker finds in texts."""
+    with _failures():
+        linker = DictionaryLinker(kb := _knowledge_base(artifact))
+        for line in text or (line.rstrip("\n") for line in sys.stdin):
+            mentions = linker([line])[0]
+            if as_json:
+                typer.echo(json.dumps({"text": line, "mentions": [m._asdict() for m in mentions]}, ensure_ascii=False))
+                continue
+            typer.echo(line)
+            for m in mentions:
+                typer.echo(f"  {line[m.start : m.end]} -> {m.entity_id} ({kb[m.entity_id].label}, {m.score:.2f})")
+            if not mentions:
+                typer.echo("  no mention")
+
+
+@app.command()
+def env(as_json: AsJson = False) -> None:
+    """Print the versions that a bug report needs."""
+    values: dict[str, Any] = {"knowledge-plugin": LIBRARY_VERSION, "python": platform.python_version()}
+    values |= {"platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            values[package] = version(package)
+        except PackageNotFoundError:
+            values[package] = None
+    _show("environment", values, as_json)

@@ -1,0 +1,317 @@
+"""Configurations as strict dataclasses, and their way to and from ``config.json``.
+
+A config file is untrusted input: types are checked, sizes are bounded before anything is allocated, duplicate
+keys and NaN are refused, and nothing in it names code to import. Unknown keys are kept out with a warning, so
+that a file of a newer minor version still opens; a newer *major* ``format_version`` is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from knowledge_plugin.errors import ArtifactError, ConfigError, FormatVersionError
+
+CONFIG_NAME = "config.json"
+LIBRARY_NAME = "knowledge-plugin"
+FORMAT_VERSION = "1.0"
+
+try:
+    LIBRARY_VERSION = version(LIBRARY_NAME)
+except PackageNotFoundError:  # imported from a checkout that was never installed
+    LIBRARY_VERSION = "0.0.0"
+
+MAX_CONFIG_BYTES = 16 * 2**20
+MAX_ROWS = 2**31 - 1
+MAX_WIDTH = 2**16
+MAX_FILES = 10_000
+MAX_MAPPING_WEIGHTS = 2**28
+
+MappingKind = Literal["affine", "mlp"]
+Form = Literal["concat", "replace"]
+Case = Literal["insensitive", "sensitive"]
+StorageDType = Literal["float32", "float16", "bfloat16", "int8"]
+LinkerKind = Literal["dictionary", "external"]
+
+_Config = TypeVar("_Config")
+
+
+def check_bound(name: str, value: int, upper: int, lower: int = 1) -> None:
+    """Raise :class:`ConfigError` unless ``lower <= value <= upper``."""
+    if not lower <= value <= upper:
+        raise ConfigError(f"{name}: expected a number from {lower} to {upper}, found {value}.")
+
+
+@dataclass(frozen=True)
+class FileConfig:
+    """Size in bytes and SHA-256 of one file of an artifact."""
+
+    size: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        check_bound("size", self.size, 2**50, lower=0)
+        if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef"):
+            raise ConfigError(f"sha256: expected 64 lower-case hexadecimal digits, found {self.sha256[:80]!r}.")
+
+
+@dataclass(frozen=True)
+class KnowledgeBaseConfig:
+    """What ``config.json`` of a knowledge base says.
+
+    Attributes:
+        name: What the knowledge base is called, for people.
+        rows: Number of entities; row ``i`` of the embeddings belongs to row ``i`` of the entity table.
+        dim: Width of an entity vector.
+        aliases: Number of rows of the alias table.
+        dtype: How vectors are stored. They always come back as float32.
+        id_scheme: What entity ids mean, for example ``"geonames"`` or ``"wikidata"``.
+        license: Licence of the *knowledge*, which need not be that of a plugin made with it.
+        version: Version or dump date.
+        linker: ``"external"`` says that mentions come from elsewhere, and allows entities without a name.
+        files: Size and checksum of each file.
+    """
+
+    name: str
+    rows: int
+    dim: int
+    aliases: int
+    dtype: StorageDType = "float32"
+    id_scheme: str | None = None
+    license: str | None = None
+    version: str | None = None
+    linker: LinkerKind = "dictionary"
+    files: dict[str, FileConfig] = field(default_factory=dict)
+
+    artifact: typing.ClassVar[str] = "knowledge-base"
+
+    def __post_init__(self) -> None:
+        check_bound("rows", self.rows, MAX_ROWS)
+        check_bound("dim", self.dim, MAX_WIDTH)
+        check_bound("aliases", self.aliases, MAX_ROWS, lower=0)
+        check_bound("number of files", len(self.files), MAX_FILES, lower=0)
+
+
+@dataclass(frozen=True)
+class FingerprintConfig:
+    """A few dozen rows of the word-embedding matrix, by which the space is known again.
+
+    Attributes:
+        token_ids: Which rows, ascending.
+        vectors: The rows as float16, little-endian, row by row, in base64.
+    """
+
+    token_ids: list[int]
+    vectors: str
+
+    def __post_init__(self) -> None:
+        check_bound("number of fingerprint rows", len(self.token_ids), 1024)
+
+
+@dataclass(frozen=True)
+class BaseModelConfig:
+    """The family of language models whose word-embedding space a mapping leads to."""
+
+    name: str | None
+    vocab_size: int
+    embedding_dim: int
+    fingerprint: FingerprintConfig
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        check_bound("vocab_size", self.vocab_size, MAX_ROWS)
+        check_bound("embedding_dim", self.embedding_dim, MAX_WIDTH)
+
+
+@dataclass(frozen=True)
+class MappingConfig:
+    """Shape of a mapping network. ``hidden_dim`` is for ``"mlp"`` alone."""
+
+    kind: MappingKind
+    input_dim: int
+    output_dim: int
+    hidden_dim: int | None = None
+
+    def __post_init__(self) -> None:
+        check_bound("input_dim", self.input_dim, MAX_WIDTH)
+        check_bound("output_dim", self.output_dim, MAX_WIDTH)
+        if (self.hidden_dim is not None) != (self.kind == "mlp"):
+            raise ConfigError(f"hidden_dim belongs to an 'mlp' mapping and to no other; kind is {self.kind!r}.")
+        if self.hidden_dim is not None:
+            check_bound("hidden_dim", self.hidden_dim, MAX_WIDTH)
+        widths = [self.input_dim, *([self.hidden_dim] if self.hidden_dim else []), self.output_dim]
+        weights = sum(i * o for i, o in zip(widths[:-1], widths[1:], strict=True))
+        check_bound("number of weights of the mapping", weights, MAX_MAPPING_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class InjectionConfig:
+    """How a mapped vector enters the text."""
+
+    method: Literal["map-tuning"] = "map-tuning"
+    form: Form = "concat"
+    separator: str = "/"
+
+    def __post_init__(self) -> None:
+        check_bound("length of the separator", len(self.separator), 64, lower=0)
+
+
+@dataclass(frozen=True)
+class LinkerConfig:
+    """Settings of the dictionary linker that a plugin was made with."""
+
+    case: Case = "insensitive"
+    min_length: int = 2
+    stop_words: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        check_bound("min_length", self.min_length, 1000)
+        check_bound("number of stop words", len(self.stop_words or []), 100_000, lower=0)
+
+
+@dataclass(frozen=True)
+class KnowledgePluginConfig:
+    """What ``config.json`` of a plugin says: all that its constructor needs, and the checksums of its files."""
+
+    base_model: BaseModelConfig
+    mapping: MappingConfig
+    injection: InjectionConfig = field(default_factory=InjectionConfig)
+    linker: LinkerConfig = field(default_factory=LinkerConfig)
+    files: dict[str, FileConfig] = field(default_factory=dict)
+
+    artifact: typing.ClassVar[str] = "knowledge-plugin"
+
+    def __post_init__(self) -> None:
+        check_bound("number of files", len(self.files), MAX_FILES, lower=0)
+        if self.mapping.output_dim != self.base_model.embedding_dim:
+            raise ConfigError(
+                f"the mapping leads to width {self.mapping.output_dim}, but the base model's word embeddings are "
+                f"{self.base_model.embedding_dim} wide."
+            )
+
+
+def to_json(config: KnowledgeBaseConfig | KnowledgePluginConfig) -> str:
+    """Return the text of ``config.json``."""
+    head = {
+        "library_name": LIBRARY_NAME,
+        "library_version": LIBRARY_VERSION,
+        "format_version": FORMAT_VERSION,
+        "artifact": config.artifact,
+    }
+    return json.dumps(head | dataclasses.asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_config(folder: str | Path, cls: type[_Config]) -> _Config:
+    """Read and check ``folder/config.json``.
+
+    Args:
+        folder: The artifact.
+        cls: :class:`KnowledgeBaseConfig` or :class:`KnowledgePluginConfig`.
+
+    Returns:
+        An instance of ``cls``.
+
+    Raises:
+        ArtifactError: There is no such folder, or no ``config.json`` in it, or it describes another thing.
+        FormatVersionError: The file was written by a package of a newer major format.
+        ConfigError: The file is no JSON object, or a value is missing, of the wrong type or out of bounds.
+    """
+    path = Path(folder) / CONFIG_NAME
+    expected: str = cls.artifact  # type: ignore[attr-defined]
+    if not path.is_file():
+        found = ", ".join(sorted(p.name for p in Path(folder).iterdir())[:10]) if Path(folder).is_dir() else "no folder"
+        raise ArtifactError(
+            f"{folder} is not a {expected}: expected a file {CONFIG_NAME} in it, found {found or 'an empty folder'}."
+        )
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES} are read.")
+    try:
+        data = json.loads(path.read_bytes(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not the JSON that this package writes: {error}") from error
+    if not isinstance(data, dict) or data.pop("library_name", None) != LIBRARY_NAME:
+        raise ArtifactError(
+            f"{path} does not describe a {expected}: expected \"library_name\": \"{LIBRARY_NAME}\" in it. "
+            "Is this the folder of another library's model?"
+        )
+    _check_format_version(path, data.pop("format_version", None), data.pop("library_version", None))
+    if (artifact := data.pop("artifact", None)) != expected:
+        raise ArtifactError(f"{folder} holds a {artifact}, not a {expected}.")
+    return _parse(cls, data, where=str(path))
+
+
+def _check_format_version(path: Path, found: object, written_by: object) -> None:
+    major = found.split(".")[0] if isinstance(found, str) else ""
+    if not (major.isascii() and major.isdigit()):
+        raise ConfigError(f"{path}: format_version: expected a text like {FORMAT_VERSION!r}, found {found!r}.")
+    if major.lstrip("0") != FORMAT_VERSION.split(".")[0]:
+        raise FormatVersionError(
+            f"{path} is written in format {found} (by {LIBRARY_NAME} {written_by}); version {LIBRARY_VERSION} reads "
+            f"format {FORMAT_VERSION}. Type: pip install --upgrade {LIBRARY_NAME}"
+        )
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError(f"duplicate key {Counter(key for key, _ in pairs).most_common(1)[0][0]!r:.80}")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _parse(hint: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into what a type hint says, or raise :class:`ConfigError` naming the place."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        present = [option for option in arguments if option is not types.NoneType]
+        return None if value is None else _parse(present[0], value, where)
+    if origin is Literal:
+        if value not in arguments or isinstance(value, bool):
+            raise ConfigError(f"{where}: expected one of {', '.join(map(repr, arguments))}, found {value!r:.80}.")
+        return value
+    if origin is list:
+        _expect(list, value, where)
+        return [_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is dict:
+        _expect(dict, value, where)
+        return {key: _parse(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint):
+        _expect(dict, value, where)
+        return _parse_dataclass(hint, value, where)
+    return _expect(hint, value, where)
+
+
+def _parse_dataclass(cls: Any, data: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    fields = {item.name: item for item in dataclasses.fields(cls)}
+    if unknown := sorted(set(data) - set(fields)):
+        warnings.warn(
+            f"{where}: ignoring keys that this version does not know: {', '.join(unknown)[:200]}.", stacklevel=2
+        )
+    for item in fields.values():
+        required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+        if required and item.name not in data:
+            raise ConfigError(f"{where}: the key {item.name!r} is missing.")
+    known = {key: _parse(hints[key], value, f"{where}: {key}") for key, value in data.items() if key in fields}
+    try:
+        return cls(**known)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _expect(cls: Any, value: Any, where: str) -> Any:
+    # bool is an int to Python; in a config it is a mistake.
+    if not isinstance(value, cls) or (isinstance(value, bool) and cls is not bool):
+        raise ConfigError(f"{where}: expected {cls.__name__}, found {type(value).__name__} ({value!r:.80}).")
+    return value

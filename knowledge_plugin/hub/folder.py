@@ -1,0 +1,150 @@
+"""Artifacts on disk: written beside and renamed into place, checked against the sizes and sums they declare."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from knowledge_plugin.config import CONFIG_NAME, FileConfig
+from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, SaveError
+
+_STAGING_PREFIX = ".saving-"
+
+
+@contextmanager
+def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Write an artifact beside the old one, then rename its files into place.
+
+    The body writes into the folder that this yields. Only when it has ended without an error do the files move to
+    ``folder``, ``config.json`` last. Whatever goes wrong before, the old artifact stands untouched; an error while
+    moving puts the old files back. Files of other names in ``folder`` are never touched.
+
+    Args:
+        folder: Where the artifact belongs; made if absent.
+        replaces: Glob patterns of old files that the new artifact makes obsolete (shards of another count).
+
+    Yields:
+        An empty folder on the same disk.
+
+    Raises:
+        SaveError: The disk is full, the folder is not writable, or the path is a file.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> target = Path(tempfile.mkdtemp()) / "artifact"
+        >>> with staged(target) as beside:
+        ...     _ = (beside / "config.json").write_text("{}")
+        >>> (target / "config.json").read_text()
+        '{}'
+    """
+    target = Path(folder)
+    staging: Path | None = None
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=target))
+        new = staging / "new"
+        new.mkdir()
+        yield new
+        _commit(new, target, staging / "old", replaces)
+    except KnowledgePluginError:
+        raise
+    except Exception as error:
+        # safetensors and Arrow report a full disk with error classes of their own.
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        raise SaveError(
+            f"could not save to {target}: {error}. What stood there before is untouched. "
+            "Expected a writable folder with enough free space; free some, or name another folder."
+        ) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _commit(new: Path, target: Path, old: Path, replaces: tuple[str, ...]) -> None:
+    names = [path.relative_to(new) for path in sorted(new.rglob("*")) if path.is_file()]
+    names.sort(key=lambda name: name.name == CONFIG_NAME)  # readers trust config.json, so it comes last
+    obsolete = {path.relative_to(target) for pattern in replaces for path in target.glob(pattern)} - set(names)
+    moves = [(target / name, old / name) for name in [*sorted(obsolete), *names] if (target / name).is_file()]
+    moves += [(new / name, target / name) for name in names]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, destination in moves:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, destination)
+            done.append((source, destination))
+    except BaseException:
+        for source, destination in reversed(done):
+            os.replace(destination, source)
+        raise
+
+
+def checksum(path: str | Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+
+
+def _digest(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10
+    digest = hashlib.sha256()
+    while block := file.read(2**20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def describe_files(folder: str | Path, names: list[str]) -> dict[str, FileConfig]:
+    """Return size and checksum of each named file, to be written into ``config.json``."""
+    return {name: FileConfig((Path(folder) / name).stat().st_size, checksum(Path(folder) / name)) for name in names}
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """Return the path of a file that a config names, if it lies in the artifact's folder.
+
+    Only the name itself is judged, and links along the way inside ``folder``: a snapshot of huggingface_hub consists
+    of links to the blobs of its cache, which lie outside.
+
+    Raises:
+        ArtifactError: The name is absolute, climbs out with ``..``, or is empty.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if not name or name.startswith(("/", "\\")) or ":" in name or "\0" in name or {"", ".", ".."} & set(parts):
+        raise ArtifactError(f"{folder}: the config names a file outside the folder: {name!r:.200}. Do not trust it.")
+    return Path(folder, *parts)
+
+
+def check_sizes(folder: str | Path, files: Mapping[str, FileConfig]) -> None:
+    """Compare the files of an artifact with the sizes its config declares; reads no contents.
+
+    Raises:
+        ArtifactError: A file is missing, has another size, or is named outside the folder.
+    """
+    for name, expected in files.items():
+        path = inside(folder, name)
+        if not os.path.isfile(path):  # unlike Path.is_file, never raises, however strange the name
+            raise ArtifactError(f"{folder}: the file {name:.200} is missing. Download or save the artifact again.")
+        if (size := path.stat().st_size) != expected.size:
+            raise ArtifactError(
+                f"{path} has {size} bytes, but the config declares {expected.size}: the file is truncated or was "
+                "altered. Download or save the artifact again."
+            )
+
+
+def check_sums(folder: str | Path, files: Mapping[str, FileConfig]) -> None:
+    """Compare sizes and SHA-256 of the files of an artifact with its config; reads every byte.
+
+    Raises:
+        ArtifactError: A file is missing, truncated or altered, or named outside the folder.
+    """
+    check_sizes(folder, files)
+    for name, expected in files.items():
+        if checksum(inside(folder, name)) != expected.sha256:
+            raise ArtifactError(
+                f"{inside(folder, name)} does not have the checksum that the config declares: the file was altered. "
+                "Download or save the artifact again."
+            )

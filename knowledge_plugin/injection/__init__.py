@@ -1,0 +1,1 @@
+"""How knowledge enters a model: mapping network, virtual tokens, embedding hook, tokenizer, fingerprint."""

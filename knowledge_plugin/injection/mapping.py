@@ -1,0 +1,86 @@
+"""The mapping network: from the space of entity vectors into the space of word embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+from knowledge_plugin.config import MappingConfig
+from knowledge_plugin.errors import ArtifactError, MappingError
+
+DEFAULT_HIDDEN_DIM = 512
+
+
+class MappingNetwork(nn.Module):
+    """Carries entity vectors ``[n, input_dim]`` to virtual word-embedding rows ``[n, output_dim]``.
+
+    ``"affine"`` is ``M(e) = W e + b`` of map-tuning (Zhang et al., ACL 2023, section 3). ``"mlp"`` puts a hidden layer
+    with GELU between, and learns more from few sentences. Weights are float32; the computation has the dtype of its
+    input.
+
+    Args:
+        config: Kind and widths.
+
+    Example:
+        >>> MappingNetwork(MappingConfig("affine", 3, 5))(torch.zeros(2, 3)).shape
+        torch.Size([2, 5])
+    """
+
+    def __init__(self, config: MappingConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = [config.input_dim, *([config.hidden_dim] if config.hidden_dim else []), config.output_dim]
+        # PyTorch's own initialisation: it learned faster than a smaller one, and than matching the norm of words.
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Map vectors ``[..., input_dim]`` to ``[..., output_dim]`` in the dtype of ``vectors``."""
+        for i, layer in enumerate(self.layers):
+            weight, bias = (parameter.to(vectors.dtype) for parameter in layer.parameters())
+            vectors = F.linear(vectors if i == 0 else F.gelu(vectors), weight, bias)
+        return vectors
+
+    def rows(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Map float32 vectors ``[n, input_dim]`` to float32 rows, each the same whichever others it came with.
+
+        A matrix product in float32 may round a row differently in another batch. In float64, rounded to float32 at
+        the end, a row is as good as a stored one: what a text yields does not depend on its neighbours.
+        """
+        if vectors.device.type == "mps":  # Apple's GPUs have no float64
+            return self(vectors)
+        return self(vectors.double()).float()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def save(self, path: Path) -> None:
+        """Write the weights as safetensors."""
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(tensors, path, {"format": "pt"})
+
+    def load(self, path: Path) -> None:
+        """Read weights that :meth:`save` wrote.
+
+        Raises:
+            ArtifactError: The file is no whole safetensors file.
+            MappingError: Weights are missing, of another shape or dtype, or not finite.
+        """
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ArtifactError(f"{path} is no whole safetensors file: {error}. Download or save it again.") from error
+        expected = self.state_dict()
+        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        if shapes != {name: list(tensor.shape) for name, tensor in expected.items()}:
+            wanted = {name: list(tensor.shape) for name, tensor in expected.items()}
+            raise MappingError(f"{path}: expected the weights {wanted} that the config declares, found {shapes}.")
+        if not all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values()):
+            raise MappingError(f"{path}: expected finite float32 weights, found other dtypes, NaN or infinity.")
+        self.load_state_dict(tensors)

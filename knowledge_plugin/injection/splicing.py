@@ -1,0 +1,124 @@
+"""Putting virtual tokens into an encoding, before truncation, special tokens and padding.
+
+The tokenizers library encodes a text in two steps: the text itself, and then what surrounds it (truncation, special
+tokens, padding). Virtual tokens go in between the two, so that every ordinary token, its offsets and its word number
+are what they are without them, and everything after is done by the library's own code.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Encoding
+
+
+@dataclass(frozen=True)
+class VirtualToken:
+    """A virtual token to put into a text.
+
+    Attributes:
+        start: First character of the mention.
+        end: One past its last character.
+        token_id: The virtual id.
+        word: For a text that came as words: which word the mention starts in; ``start`` and ``end`` then count
+            characters of that word, and ``end_word`` is the word it ends in.
+        end_word: See ``word``.
+    """
+
+    start: int
+    end: int
+    token_id: int
+    word: int | None = None
+    end_word: int | None = None
+
+
+@dataclass(frozen=True)
+class Separator:
+    """The ordinary tokens that follow a virtual token in the concat form."""
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+
+
+def splice(
+    encoding: Encoding,
+    virtual: Sequence[VirtualToken],
+    separator: Separator | None,
+    keep_out: frozenset[int] = frozenset(),
+    type_id: int = 0,
+) -> Encoding:
+    """Return an encoding with virtual tokens in it.
+
+    Args:
+        encoding: A text without special tokens around it.
+        virtual: Tokens to put in, in order of the text and without overlaps.
+        separator: With one, ``[entity] separator`` goes before the mention (concat); with ``None``, ``[entity]``
+            takes the place of the mention's tokens (replace).
+        keep_out: Ids of tokens such as ``[MASK]`` that are written in the text itself and are no mentions.
+        type_id: Token type of the text: 0, or 1 for the second of a pair.
+
+    Returns:
+        A new encoding. Inserted tokens belong to no word, are special tokens by the mask, and span no characters; a
+        token that replaces a mention has the mention's word and span.
+    """
+    state: dict[str, list] = {
+        "ids": list(encoding.ids),
+        "type_ids": [type_id] * len(encoding.ids),
+        "tokens": list(encoding.tokens),
+        "words": list(encoding.word_ids),
+        "offsets": [list(span) for span in encoding.offsets],
+        "special_tokens_mask": list(encoding.special_tokens_mask),
+        "attention_mask": list(encoding.attention_mask),
+    }
+    for item in reversed(virtual):
+        first, last = _tokens_of(item, encoding)
+        if first >= last or keep_out & set(encoding.ids[first:last]):
+            continue
+        if separator is None:
+            # A byte-level token begins with the blank before it; the mention does not.
+            span = [max(encoding.offsets[first][0], item.start), encoding.offsets[last - 1][1]]
+            piece = [(item.token_id, f"<{item.token_id}>", encoding.word_ids[first], span, 0)]
+            cut = slice(first, last)
+        else:
+            first = _before_blank(first, encoding)
+            span = [encoding.offsets[first][0]] * 2
+            parts = [(item.token_id, f"<{item.token_id}>"), *zip(separator.ids, separator.tokens, strict=True)]
+            piece = [(token_id, token, None, span, 1) for token_id, token in parts]
+            cut = slice(first, first)
+        for key, column in zip(("ids", "tokens", "words", "offsets", "special_tokens_mask"), zip(*piece), strict=True):
+            state[key][cut] = column
+        state["type_ids"][cut] = [type_id] * len(piece)
+        state["attention_mask"][cut] = [1] * len(piece)
+    spliced = Encoding()
+    # Pickle's own format is the one way that the library offers to make an encoding from its parts.
+    spliced.__setstate__(json.dumps(state | {"overflowing": [], "sequence_ranges": {}}).encode())
+    return spliced
+
+
+def _before_blank(first: int, encoding: Encoding) -> int:
+    """Step back over a token that is nothing but the blank before a word: the blank belongs to the mention."""
+    tokens, words = encoding.tokens, encoding.word_ids
+    while first > 0 and not tokens[first - 1].strip("Ġ▁") and words[first - 1] == words[first]:
+        first -= 1
+    return first
+
+
+def _tokens_of(item: VirtualToken, encoding: Encoding) -> tuple[int, int]:
+    """Return the range of tokens that overlap a mention; empty if there is none."""
+    if item.word is None:
+        # Tokens are in order of the text, so both edges can be searched for.
+        first = bisect_right(encoding.offsets, item.start, key=lambda span: span[1])
+        last = first
+        while last < len(encoding.ids) and encoding.offsets[last][0] < item.end:
+            last += 1
+        return first, last
+    begin, stop = (item.word, item.start), (item.end_word, item.end)
+    inside = [
+        i
+        for i, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True))
+        if word is not None and (word, end) > begin and (word, start) < stop
+    ]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)

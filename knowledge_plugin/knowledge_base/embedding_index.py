@@ -1,0 +1,190 @@
+"""The entity vectors: shards of safetensors opened by memory map, rows gathered on demand.
+
+Opening reads headers only. A gathered row comes back as float32 whatever the storage; int8 rows are multiplied by
+their scale. The index is no module and no buffer, so that neither ``model.to`` nor a training loop copies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from knowledge_plugin.config import KnowledgeBaseConfig, StorageDType
+from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
+
+SHARD_PATTERN = "embeddings-*-of-*.safetensors"
+MAX_SHARD_BYTES = 2_000_000_000
+_EMBEDDINGS, _SCALES = "embeddings", "scales"
+_DTYPES: dict[StorageDType, torch.dtype] = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "int8": torch.int8,
+}
+
+
+class EmbeddingIndex:
+    """A table of vectors in one or more shards.
+
+    Args:
+        shards: Tensors ``[rows, dim]`` of one dtype, in row order.
+        scales: For int8, a float32 tensor ``[rows]`` beside each shard; else ``None``.
+    """
+
+    def __init__(self, shards: Sequence[torch.Tensor], scales: Sequence[torch.Tensor] | None = None) -> None:
+        self._shards = list(shards)
+        self._scales = list(scales) if scales is not None else None
+        self._ends = torch.tensor([len(shard) for shard in self._shards]).cumsum(0)
+        self.dim = self._shards[0].shape[1]
+        self.dtype = next(name for name, dtype in _DTYPES.items() if dtype == self._shards[0].dtype)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @classmethod
+    def from_vectors(cls, vectors: object, rows: int, dtype: StorageDType = "float32") -> EmbeddingIndex:
+        """Check vectors and store them.
+
+        Args:
+            vectors: A tensor, array or nested list ``[rows, dim]`` of floating-point numbers.
+            rows: How many rows there must be.
+            dtype: Storage. int8 keeps a scale per row: the largest magnitude of the row, divided by 127.
+
+        Raises:
+            KnowledgeBaseError: Another number of rows, no table, NaN or infinite values, also after rounding to dtype.
+        """
+        if dtype not in _DTYPES:
+            raise KnowledgeBaseError(f"dtype: expected one of {', '.join(_DTYPES)}, found {dtype!r}.")
+        try:
+            table = vectors if isinstance(vectors, torch.Tensor) else _from_array(np.asarray(vectors))
+            table = table.detach().to("cpu", torch.float32)
+        except (TypeError, ValueError) as error:
+            raise KnowledgeBaseError(f"embeddings: expected a table of numbers [{rows}, dim]: {error}") from error
+        if table.ndim != 2 or table.shape[0] != rows or table.shape[1] == 0:
+            raise KnowledgeBaseError(
+                f"embeddings: expected one row per entity, [{rows}, dim], found {list(table.shape)}. "
+                "Give entities and embeddings in the same order."
+            )
+        scales = None
+        if dtype == "int8":
+            scale = table.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+            stored = (table / scale[:, None]).round().to(torch.int8)
+            scales, finite = [scale], table.isfinite().all(dim=1)
+        else:
+            stored = table.to(_DTYPES[dtype], copy=True)
+            finite = stored.isfinite().all(dim=1)
+        if not bool(finite.all()):
+            bad = int((~finite).nonzero()[0])
+            raise KnowledgeBaseError(
+                f"embeddings: row {bad} holds NaN or infinite values (stored as {dtype}); {int((~finite).sum())} such "
+                "rows in all. Remove these entities, or mend their vectors."
+            )
+        return cls([stored], scales)
+
+    @classmethod
+    def open(cls, folder: Path, config: KnowledgeBaseConfig) -> EmbeddingIndex:
+        """Open the shards of a folder by memory map. Headers are read and compared with the config; rows are not.
+
+        Raises:
+            ArtifactError: A shard is missing or no safetensors, or its dtype or shape is not what the config says.
+        """
+        names = sorted(name for name in config.files if Path(name).match(SHARD_PATTERN))
+        if not names or names != shard_names(len(names)):
+            raise ArtifactError(f"{folder}: the config lists no complete set of shards {SHARD_PATTERN}: {names[:5]}.")
+        shards, scales = [], []
+        for name in names:
+            tensors = _open_shard(folder / name, config)
+            shards.append(tensors[_EMBEDDINGS])
+            scales.append(tensors.get(_SCALES))
+        if (rows := sum(len(shard) for shard in shards)) != config.rows:
+            raise ArtifactError(f"{folder}: the shards hold {rows} rows, but the config declares {config.rows}.")
+        return cls(shards, scales if config.dtype == "int8" else None)  # type: ignore[arg-type]
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return vectors as float32 ``[n, dim]`` for row numbers int64 ``[n]``, which must be in range."""
+        if len(self._shards) == 1:
+            return self._gather_shard(0, rows)
+        result = torch.empty(len(rows), self.dim)
+        owner = torch.bucketize(rows, self._ends, right=True)
+        for shard in owner.unique().tolist():
+            mine = owner == shard
+            start = int(self._ends[shard - 1]) if shard else 0
+            result[mine] = self._gather_shard(shard, rows[mine] - start)
+        return result
+
+    def _gather_shard(self, shard: int, rows: torch.Tensor) -> torch.Tensor:
+        vectors = self._shards[shard].index_select(0, rows).float()
+        return vectors if self._scales is None else vectors * self._scales[shard].index_select(0, rows)[:, None]
+
+    def to_memory(self) -> EmbeddingIndex:
+        """Return the same index read into memory, where a first look-up costs no page fault."""
+        scales = None if self._scales is None else [scale.clone() for scale in self._scales]
+        return EmbeddingIndex([shard.clone() for shard in self._shards], scales)
+
+    def reordered(self, order: torch.Tensor) -> EmbeddingIndex:
+        """Return an index in memory whose row ``i`` is row ``order[i]`` of this one, stored in the same dtype."""
+        table = torch.cat(self._shards).index_select(0, order)
+        scales = None if self._scales is None else [torch.cat(self._scales).index_select(0, order)]
+        return EmbeddingIndex([table], scales)
+
+    def save(self, folder: Path) -> list[str]:
+        """Write shards of at most 2 GB each and return their names."""
+        itemsize = self._shards[0].element_size()
+        step = max(1, MAX_SHARD_BYTES // (self.dim * itemsize + 4))
+        pieces: list[dict[str, torch.Tensor]] = []
+        for i, shard in enumerate(self._shards):
+            for start in range(0, len(shard), step):
+                piece = {_EMBEDDINGS: shard[start : start + step]}
+                if self._scales is not None:
+                    piece[_SCALES] = self._scales[i][start : start + step]
+                pieces.append(piece)
+        names = shard_names(len(pieces))
+        for name, piece in zip(names, pieces, strict=True):
+            save_file({key: value.contiguous() for key, value in piece.items()}, folder / name, {"format": "pt"})
+        return names
+
+    def find_unfit_row(self) -> int | None:
+        """Read everything and return the first row that holds NaN or infinite values, or ``None``."""
+        for start in range(0, len(self), 65_536):
+            rows = torch.arange(start, min(start + 65_536, len(self)))
+            finite = self.gather(rows).isfinite().all(dim=1)
+            if not bool(finite.all()):
+                return start + int((~finite).nonzero()[0])
+        return None
+
+
+def _from_array(array: np.ndarray) -> torch.Tensor:
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"found an array of {array.dtype}")
+    # Other byte orders, strides and read-only arrays are nothing for torch; this copies only those.
+    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+
+
+def shard_names(n: int) -> list[str]:
+    """Return the file names of ``n`` shards."""
+    return [f"embeddings-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
+
+
+def _open_shard(path: Path, config: KnowledgeBaseConfig) -> Mapping[str, torch.Tensor]:
+    expected = {_EMBEDDINGS: (config.dtype, 2)} | ({_SCALES: ("float32", 1)} if config.dtype == "int8" else {})
+    try:
+        with safe_open(path, framework="pt") as file:
+            if set(file.keys()) != set(expected):
+                raise ArtifactError(f"{path}: expected the tensors {sorted(expected)}, found {sorted(file.keys())[:5]}.")
+            tensors = {key: file.get_tensor(key) for key in expected}
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path} is no whole safetensors file: {error}. Download or save it again.") from error
+    for key, (dtype, ndim) in expected.items():
+        tensor = tensors[key]
+        if tensor.dtype != _DTYPES[dtype] or tensor.ndim != ndim or len(tensor) != len(tensors[_EMBEDDINGS]):
+            raise ArtifactError(f"{path}: {key}: expected {ndim}-D {dtype}, found {list(tensor.shape)} {tensor.dtype}.")
+    if tensors[_EMBEDDINGS].shape[1] != config.dim:
+        raise ArtifactError(
+            f"{path}: vectors are {tensors[_EMBEDDINGS].shape[1]} wide, but the config declares {config.dim}."
+        )
+    return tensors

@@ -1,0 +1,228 @@
+"""From an id to a row, from a row to an id, and from a name to its candidates: tries that are mapped from disk.
+
+A trie is built on this machine from the tables, once for each content (the key is the checksum of the table that it
+was built from), and kept in the assets cache of huggingface_hub. Tries of strangers are never opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import marisa_trie
+import numpy as np
+from huggingface_hub import cached_assets_path
+
+from knowledge_plugin.config import LIBRARY_NAME, MAX_ROWS, Case
+from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
+from knowledge_plugin.knowledge_base.normalization import normalize
+
+# Raised whenever the files below change, so that an old cache is rebuilt and not misread.
+_CACHE_FORMAT = 1
+# A longer name is not looked for in text: nobody writes it out, and every word of every text would pay for it.
+MAX_ALIAS_LENGTH = 200
+_TRIE, _MANIFEST = "keys.marisa", "manifest.json"
+
+
+class _Lookup:
+    """A trie of texts and, for each, entries of parallel arrays; in memory or mapped from a folder."""
+
+    arrays: tuple[str, ...]
+
+    def __init__(self, trie: marisa_trie.Trie, arrays: dict[str, np.ndarray]) -> None:
+        self.trie = trie
+        for name in self.arrays:
+            setattr(self, name, arrays[name])
+
+    def save(self, folder: Path) -> None:
+        """Write trie, arrays and their sizes."""
+        self.trie.save(str(folder / _TRIE))
+        for name in self.arrays:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        (folder / _MANIFEST).write_text(json.dumps(sizes))
+
+    @classmethod
+    def open(cls, folder: Path) -> _Lookup | None:
+        """Map what :meth:`save` wrote, or return ``None`` if it is not whole."""
+        try:
+            sizes = dict(json.loads((folder / _MANIFEST).read_text()))
+            if set(sizes) != {_TRIE, *(f"{name}.npy" for name in cls.arrays)}:
+                return None
+            if any((folder / name).stat().st_size != size for name, size in sizes.items()):
+                return None
+            trie = marisa_trie.Trie()
+            trie.mmap(str(folder / _TRIE))
+            arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in cls.arrays}
+            return cls(trie, arrays)
+        except (OSError, EOFError, TypeError, ValueError, RuntimeError):
+            return None
+
+
+class IdLookup(_Lookup):
+    """Entity ids to rows and back.
+
+    Attributes:
+        row_of_key: int32 ``[rows]``, the row of each key of the trie.
+        key_of_row: int32 ``[rows]``, the key of each row.
+    """
+
+    arrays = ("row_of_key", "key_of_row")
+    row_of_key: np.ndarray
+    key_of_row: np.ndarray
+
+    @classmethod
+    def build(cls, ids: Iterable[str]) -> IdLookup:
+        """Build from ids in row order.
+
+        Raises:
+            KnowledgeBaseError: An id occurs twice, or holds a NUL character, at which the trie would cut it off.
+        """
+        ids = list(ids)
+        if (cut := next((i for i in ids if "\0" in i), None)) is not None:
+            raise KnowledgeBaseError(f"the id {cut!r:.200} holds a NUL character.")
+        trie = marisa_trie.Trie(ids)
+        if len(trie) != len(ids):
+            seen: set[str] = set()
+            twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            raise KnowledgeBaseError(f"the id {twice!r:.200} occurs more than once; each entity has an id of its own.")
+        key_of_row = np.fromiter((trie[i] for i in ids), np.int32, len(ids))
+        row_of_key = np.empty(len(ids), np.int32)
+        row_of_key[key_of_row] = np.arange(len(ids), dtype=np.int32)
+        return cls(trie, {"row_of_key": row_of_key, "key_of_row": key_of_row})
+
+    def row(self, entity_id: str) -> int | None:
+        """Return the row of an id, or ``None``."""
+        key = _find(self.trie, entity_id)
+        return None if key is None else int(self.row_of_key[key])
+
+    def id(self, row: int) -> str:
+        """Return the id of a row."""
+        return self.trie.restore_key(int(self.key_of_row[row]))
+
+
+class AliasLookup(_Lookup):
+    """Names to candidate rows, the likeliest first.
+
+    Attributes:
+        starts: int32 ``[keys + 1]``; candidates of key ``k`` are ``starts[k]`` to ``starts[k + 1]``.
+        rows: int32 ``[candidates]``.
+        priors: float32 ``[candidates]``.
+        max_length: int32 ``[1]``, characters of the longest name.
+    """
+
+    arrays = ("starts", "rows", "priors", "max_length")
+    starts: np.ndarray
+    rows: np.ndarray
+    priors: np.ndarray
+    max_length: np.ndarray
+
+    @classmethod
+    def build(cls, names: Iterable[tuple[str, int, float]], case: Case) -> AliasLookup:
+        """Build from ``(alias, row, prior)``; of equal priors, the row that comes first is the likelier."""
+        keys: list[str] = []
+        rows: list[int] = []
+        priors: list[float] = []
+        for alias, row, prior in names:
+            key = normalize(alias, case).strip()
+            if key and len(key) <= MAX_ALIAS_LENGTH and "\0" not in key:
+                keys.append(key)
+                rows.append(row)
+                priors.append(prior)
+        trie = marisa_trie.Trie(keys)
+        key_ids = np.fromiter((trie[key] for key in keys), np.int32, len(keys))
+        # A row beyond 32 bits is not there, as check_rows will say of whatever is clipped here.
+        row_array = np.array(rows, np.int64).clip(-1, MAX_ROWS).astype(np.int32)
+        prior_array = np.array(priors, np.float32)
+        # Spellings that differ in case alone fall together: keep the best prior of each (name, entity).
+        order = np.lexsort((-prior_array, row_array, key_ids))
+        first = np.ones(len(order), bool)
+        first[1:] = (np.diff(key_ids[order]) != 0) | (np.diff(row_array[order]) != 0)
+        order = order[first]
+        order = order[np.lexsort((row_array[order], -prior_array[order], key_ids[order]))]
+        starts = np.zeros(len(trie) + 1, np.int32)
+        np.cumsum(np.bincount(key_ids[order], minlength=len(trie)), out=starts[1:])
+        longest = np.array([max(map(len, keys), default=0)], np.int32)
+        arrays = {"starts": starts, "rows": row_array[order], "priors": prior_array[order], "max_length": longest}
+        return cls(trie, arrays)
+
+    def best(self, key: str) -> tuple[int, float] | None:
+        """Return row and prior of the likeliest candidate of a normalised name, or ``None``."""
+        index = _find(self.trie, key)
+        if index is None:
+            return None
+        start = self.starts[index]
+        return int(self.rows[start]), float(self.priors[start])
+
+    def candidates(self, key: str) -> list[tuple[int, float]]:
+        """Return rows and priors of all candidates of a normalised name, the likeliest first."""
+        index = _find(self.trie, key)
+        if index is None:
+            return []
+        span = slice(int(self.starts[index]), int(self.starts[index + 1]))
+        return list(zip(self.rows[span].tolist(), self.priors[span].tolist(), strict=True))
+
+
+def _find(trie: marisa_trie.Trie, key: str) -> int | None:
+    """Return the number of a key; marisa-trie itself would cut a key off at NUL, and raise at half a surrogate pair."""
+    try:
+        return None if "\0" in key else trie.get(key)
+    except UnicodeEncodeError:
+        return None
+
+
+def cached(kind: type[_Lookup], key: str, build: Callable[[], _Lookup]) -> _Lookup:
+    """Open a lookup from the cache of this machine, building it if it is not there or not whole.
+
+    Args:
+        kind: :class:`IdLookup` or :class:`AliasLookup`.
+        key: Names the content that it is built from, for example a checksum.
+        build: Makes it.
+
+    Returns:
+        The lookup, mapped from disk; in memory if the cache cannot be written.
+    """
+    try:
+        cache = cached_assets_path(LIBRARY_NAME, namespace="lookups", subfolder=f"v{_CACHE_FORMAT}")
+        folder = Path(cache) / key
+        if (found := kind.open(folder)) is not None:
+            return found
+    except (OSError, ValueError) as error:  # huggingface_hub says ValueError if a file stands in the way
+        _warn(error)
+        return build()
+    built = build()
+    try:
+        _put(built, folder)
+        return kind.open(folder) or built
+    except OSError as error:
+        _warn(error)
+    return built
+
+
+def _warn(error: Exception) -> None:
+    warnings.warn(f"the lookup cache cannot be written ({error}); lookups are built again each time.", stacklevel=3)
+
+
+def _put(lookup: _Lookup, folder: Path) -> None:
+    staging = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    try:
+        lookup.save(staging)
+        # Not whole, or another process was faster; either way ours is good.
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.unlink(missing_ok=True)
+        os.replace(staging, folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def check_rows(lookup: AliasLookup, rows: int, where: object) -> None:
+    """Raise :class:`ArtifactError` if a name leads to a row that the knowledge base does not have."""
+    if len(lookup.rows) and not 0 <= int(lookup.rows.min()) <= int(lookup.rows.max()) < rows:
+        raise ArtifactError(f"{where}: the alias table leads to rows that are not there (0 to {rows - 1} are).")

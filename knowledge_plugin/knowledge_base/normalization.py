@@ -1,0 +1,69 @@
+"""One way of writing text, so that a name in a table and a name in a sentence compare equal.
+
+Unicode NFC always; lower case where the case policy is ``"insensitive"``.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from knowledge_plugin.config import Case
+
+
+def normalize(text: str, case: Case) -> str:
+    """Return the text in Unicode NFC, and in lower case if ``case`` is ``"insensitive"``.
+
+    Example:
+        >>> normalize("Cafe\\u0301", "insensitive")
+        'café'
+    """
+    text = text if text.isascii() else unicodedata.normalize("NFC", text)
+    return text.lower() if case == "insensitive" else text
+
+
+def normalize_with_offsets(text: str, case: Case) -> tuple[str, list[tuple[int, int]] | None]:
+    """Normalise a text and say where each character came from.
+
+    Args:
+        text: Any text.
+        case: As in :func:`normalize`.
+
+    Returns:
+        The normalised text, and for each of its characters the span ``(start, end)`` of the original text that it
+        stands for; ``None`` instead of the spans if every character stayed where it was.
+
+    Example:
+        >>> normalize_with_offsets("Cafe\\u0301 X", "sensitive")[1]
+        [(0, 1), (1, 2), (2, 3), (3, 5), (5, 6), (6, 7)]
+    """
+    normalized = normalize(text, case)
+    if len(normalized) == len(text) and (text.isascii() or unicodedata.is_normalized("NFC", text)):
+        return normalized, None
+    characters: list[str] = []
+    spans: list[tuple[int, int]] = []
+    for start, end in _segments(text):
+        piece = normalize(text[start:end], case)
+        characters.append(piece)
+        spans.extend([(start, end)] * len(piece))
+    # Lower case can depend on the neighbours (final sigma), so take the characters of the whole where they agree.
+    pieces = "".join(characters)
+    return (normalized if len(normalized) == len(pieces) else pieces), spans
+
+
+def _segments(text: str) -> list[tuple[int, int]]:
+    """Cut a text where NFC joins nothing across the cut."""
+    cuts = [0]
+    for i in range(1, len(text)):
+        if not _joins(text, cuts[-1], i):
+            cuts.append(i)
+    return list(zip(cuts, [*cuts[1:], len(text)], strict=True)) if text else []
+
+
+def _joins(text: str, start: int, i: int) -> bool:
+    if text[i].isascii():
+        return False
+    if unicodedata.combining(text[i]):  # asked first: a long run of marks must not cost a normalisation each
+        return True
+    segment = text[start:i]
+    apart = unicodedata.normalize("NFC", segment) + unicodedata.normalize("NFC", text[i])
+    return unicodedata.normalize("NFC", segment + text[i]) != apart

@@ -1,0 +1,239 @@
+"""The entity table and the alias table, in Arrow and in Parquet.
+
+Both are in row order, so that a row of a Parquet file of millions is found by the statistics of its row groups and
+read by itself.
+"""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.knowledge_base.entity import Entity
+from knowledge_plugin.knowledge_base.normalization import normalize
+
+ENTITIES_NAME = "entities.parquet"
+ALIASES_NAME = "aliases.parquet"
+_ROW_GROUP = 8_192
+_CACHED_ROW_GROUPS = 16
+
+_ENTITY_COLUMNS = {"id": pa.string(), "label": pa.string()}
+_OPTIONAL_COLUMNS = {"description": pa.string(), "types": pa.list_(pa.string()), "popularity": pa.float64()}
+_ALIAS_COLUMNS = {"alias": pa.string(), "row": pa.int64(), "prior": pa.float32()}
+_Table = TypeVar("_Table", pa.Table, pa.RecordBatch)
+
+
+def entity_table(entities: Sequence[Entity]) -> pa.Table:
+    """Return the entities as a table; columns that nobody filled are left out."""
+    columns = {name: pa.array([getattr(e, name) for e in entities], kind) for name, kind in _ENTITY_COLUMNS.items()}
+    for name, kind in _OPTIONAL_COLUMNS.items():
+        values = [getattr(entity, name) for entity in entities]
+        if any(value not in (None, ()) for value in values):
+            columns[name] = pa.array(values, kind)
+    return pa.table(columns)
+
+
+def alias_table(entities: Sequence[Entity]) -> pa.Table:
+    """Return every name of every entity with its prior: the share of that entity's popularity among the bearers.
+
+    The bearers of a name are those of all its spellings in Unicode NFC and lower case. One is added to every
+    popularity, so that entities without one share evenly.
+    """
+    bearers: dict[str, dict[int, float]] = defaultdict(dict)
+    names: list[tuple[str, int, str]] = []
+    for row, entity in enumerate(entities):
+        for name in entity.names:
+            key = normalize(name, "insensitive")
+            names.append((name, row, key))
+            bearers[key][row] = 1 + (entity.popularity or 0)
+    totals = {key: sum(weights.values()) for key, weights in bearers.items()}
+    return pa.table(
+        {
+            "alias": pa.array([name for name, _, _ in names], pa.string()),
+            "row": pa.array([row for _, row, _ in names], pa.int64()),
+            "prior": pa.array([bearers[key][row] / totals[key] for _, row, key in names], pa.float32()),
+        }
+    )
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write a table in row groups small enough to be read one by one."""
+    pq.write_table(table, path, row_group_size=_ROW_GROUP, compression="zstd", write_statistics=True)
+
+
+class Tables:
+    """Reads entities from the two tables, in memory or from Parquet, a row at a time.
+
+    Args:
+        entities: Table or Parquet file of the entities.
+        aliases: Table or Parquet file of the names, in row order.
+    """
+
+    def __init__(self, entities: pa.Table | Path, aliases: pa.Table | Path) -> None:
+        self._entities = _reader(entities, _ENTITY_COLUMNS, _OPTIONAL_COLUMNS)
+        self._aliases = _reader(aliases, _ALIAS_COLUMNS, {})
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Number of entities and of names."""
+        return self._entities.rows, self._aliases.rows
+
+    def entity(self, row: int) -> Entity:
+        """Read one entity with its names."""
+        record = self._entities.record(row)
+        names = [name for name in self._aliases.where_row(row) if name != record["label"]]
+        return Entity(
+            id=record["id"],
+            label=record["label"],
+            aliases=tuple(names),
+            description=record.get("description"),
+            types=tuple(record.get("types") or ()),
+            popularity=record.get("popularity"),
+        )
+
+    def entities(self) -> Iterator[Entity]:
+        """Read all entities in row order."""
+        names: dict[int, list[str]] = defaultdict(list)
+        for batch in self._aliases.batches(["alias", "row"]):
+            for name, row in zip(batch["alias"].to_pylist(), batch["row"].to_pylist(), strict=True):
+                names[row].append(name)
+        row = 0
+        for batch in self._entities.batches():
+            for record in batch.to_pylist():
+                aliases = tuple(name for name in names.pop(row, ()) if name != record["label"])
+                types = tuple(record.pop("types", None) or ())
+                yield Entity(**record, aliases=aliases, types=types)
+                row += 1
+
+    def labels(self) -> Iterator[str]:
+        """Read all labels in row order."""
+        for batch in self._entities.batches(["label"]):
+            yield from batch["label"].to_pylist()
+
+    def ids(self) -> Iterator[str]:
+        """Read all ids in row order."""
+        for batch in self._entities.batches(["id"]):
+            yield from batch["id"].to_pylist()
+
+    def names(self) -> Iterator[tuple[str, int, float]]:
+        """Read all ``(alias, row, prior)``."""
+        for batch in self._aliases.batches():
+            yield from zip(*(batch[name].to_pylist() for name in _ALIAS_COLUMNS), strict=True)
+
+    def save(self, folder: Path) -> list[str]:
+        """Write both tables and return their file names."""
+        write_table(self._entities.table(), folder / ENTITIES_NAME)
+        write_table(self._aliases.table(), folder / ALIASES_NAME)
+        return [ENTITIES_NAME, ALIASES_NAME]
+
+
+class _MemoryReader:
+    """A table in memory."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.combine_chunks()
+        self.rows = table.num_rows
+
+    def record(self, row: int) -> dict:
+        return self._table.slice(row, 1).to_pylist()[0]
+
+    def where_row(self, row: int) -> list[str]:
+        return self._table.filter(pc.equal(self._table["row"], row))["alias"].to_pylist()
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        yield from (self._table.select(columns) if columns else self._table).to_batches(_ROW_GROUP)
+
+    def table(self) -> pa.Table:
+        return self._table
+
+
+class _ParquetReader:
+    """A table on disk: the footer is read on opening, row groups when they are asked for."""
+
+    def __init__(self, path: Path, required: dict, optional: dict) -> None:
+        self._path = path
+        self._required = required
+        with _as_artifact_error(path):
+            self._file = pq.ParquetFile(path, memory_map=True)
+            schema = self._file.schema_arrow
+        self.rows = self._file.metadata.num_rows
+        for name, kind in (required | optional).items():
+            index = schema.get_field_index(name)
+            if (index < 0 and name in required) or (index >= 0 and schema.field(index).type != kind):
+                found = "no such column" if index < 0 else str(schema.field(index).type)
+                raise ArtifactError(f"{path}: column {name!r}: expected {kind}, found {found}.")
+        self._columns = [name for name in required | optional if name in schema.names]
+        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
+        self._starts = [0]
+        for group in groups:
+            self._starts.append(self._starts[-1] + group.num_rows)
+        self._groups = groups
+        # Arrow readers may not be shared by threads while they read.
+        self._lock = threading.Lock()
+        self._read = lru_cache(_CACHED_ROW_GROUPS)(self._read_uncached)
+
+    def _read_uncached(self, group: int) -> pa.Table:
+        with self._lock, _as_artifact_error(self._path):
+            return self._without_nulls(self._file.read_row_group(group, columns=self._columns))
+
+    def record(self, row: int) -> dict:
+        group = bisect.bisect_right(self._starts, row) - 1
+        return self._read(group).slice(row - self._starts[group], 1).to_pylist()[0]
+
+    def where_row(self, row: int) -> list[str]:
+        # Columns of the file's statistics are leaves: a nested column counts as several.
+        leaves = self._file.metadata.schema
+        column = next(i for i in range(len(leaves)) if leaves.column(i).path == "row")
+        found: list[str] = []
+        for i, group in enumerate(self._groups):
+            statistics = group.column(column).statistics
+            if statistics is None or not statistics.has_min_max or statistics.min <= row <= statistics.max:
+                table = self._read(i)
+                found += table.filter(pc.equal(table["row"], row))["alias"].to_pylist()
+        return found
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        with _as_artifact_error(self._path):
+            file = pq.ParquetFile(self._path, memory_map=True)
+            for batch in file.iter_batches(_ROW_GROUP, columns=columns or self._columns):
+                yield self._without_nulls(batch)
+
+    def table(self) -> pa.Table:
+        with _as_artifact_error(self._path):
+            return pq.read_table(self._path, columns=self._columns)
+
+    def _without_nulls(self, table: _Table) -> _Table:
+        for name in set(table.schema.names) & set(self._required):
+            if table[name].null_count:
+                raise ArtifactError(f"{self._path}: column {name!r}: expected a value in every row, found none in some.")
+        return table
+
+
+class _as_artifact_error:
+    """Turn Arrow's errors about a broken file into ours, with the file's name."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, (pa.ArrowException, OSError, UnicodeDecodeError)):
+            raise ArtifactError(
+                f"{self._path} is no whole Parquet file: {error}. Download or save the artifact again."
+            ) from error
+
+
+def _reader(source: pa.Table | Path, required: dict, optional: dict) -> _MemoryReader | _ParquetReader:
+    return _MemoryReader(source) if isinstance(source, pa.Table) else _ParquetReader(source, required, optional)

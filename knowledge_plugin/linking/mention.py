@@ -1,0 +1,99 @@
+"""Mentions, what a linker is, and which of two overlapping mentions wins."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
+
+from knowledge_plugin.errors import LinkingError, MentionError
+
+
+class Mention(NamedTuple):
+    """A span of a text that names an entity.
+
+    Attributes:
+        start: First character.
+        end: One past the last character.
+        entity_id: The entity's id in the knowledge base.
+        score: How sure the linker is, from 0 to 1.
+
+    Example:
+        >>> Mention(0, 6, "geonames:2950159").score
+        1.0
+    """
+
+    start: int
+    end: int
+    entity_id: str
+    score: float = 1.0
+
+
+class Linker(Protocol):
+    """Anything that finds mentions: called with a list of texts, it returns a list of mentions for each."""
+
+    def __call__(self, texts: list[str]) -> list[list[Mention]]: ...
+
+
+def link(linker: Linker, texts: list[str]) -> list[list[Mention]]:
+    """Call a linker and hold it to its contract.
+
+    Raises:
+        LinkingError: It did not return a list of mentions for each text.
+        MentionError: A mention does not fit its text.
+    """
+    found = linker(texts)
+    if not isinstance(found, (list, tuple)) or len(found) != len(texts):
+        size = len(found) if isinstance(found, (list, tuple)) else type(found).__name__
+        raise LinkingError(f"a linker returns one list of mentions per text: expected {len(texts)}, found {size}.")
+    return [check_mentions(mentions, text) for mentions, text in zip(found, texts, strict=True)]
+
+
+def check_mentions(mentions: Iterable[Sequence], text: str) -> list[Mention]:
+    """Return the mentions as :class:`Mention`, without overlaps, in order of the text.
+
+    Args:
+        mentions: Mentions, or tuples ``(start, end, entity_id)`` or ``(start, end, entity_id, score)``.
+        text: The text that they belong to.
+
+    Raises:
+        MentionError: Not a mention, or a span outside the text or empty.
+    """
+    checked: list[Mention] = []
+    if not isinstance(mentions, Iterable):
+        raise MentionError(f"expected a list of mentions for each text, found {mentions!r:.200}.")
+    for item in mentions:
+        try:
+            mention = item if isinstance(item, Mention) else Mention(*item)
+        except TypeError as error:
+            raise MentionError(f"expected Mention(start, end, entity_id, score), found {item!r:.200}.") from error
+        start, end = mention.start, mention.end
+        if not (isinstance(start, int) and isinstance(end, int) and isinstance(mention.entity_id, str)):
+            raise MentionError(f"expected whole numbers and the id of an entity, found {mention!r:.200}.")
+        if not 0 <= start < end <= len(text):
+            raise MentionError(
+                f"the mention {mention!r:.200} does not fit its text of {len(text)} characters: expected "
+                "0 <= start < end <= length. Spans count characters of the text as it is passed to the tokenizer."
+            )
+        checked.append(mention)
+    return without_overlaps(checked)
+
+
+def without_overlaps(mentions: list[Mention]) -> list[Mention]:
+    """Drop mentions that overlap a longer one; of equal lengths, the one that comes first in the text stays.
+
+    Example:
+        >>> without_overlaps([Mention(0, 8, "x:york"), Mention(4, 14, "x:press"), Mention(0, 3, "x:new")])
+        [Mention(start=0, end=3, entity_id='x:new', score=1.0), Mention(start=4, end=14, entity_id='x:press', score=1.0)]
+    """
+    if len(mentions) < 2:
+        return mentions
+    kept: list[Mention] = []
+    starts: list[int] = []
+    for mention in sorted(mentions, key=lambda m: (m.start - m.end, m.start)):
+        i = bisect_left(starts, mention.end)
+        # Kept spans do not overlap, so only the last one that starts before this one ends can be in the way.
+        if i == 0 or kept[i - 1].end <= mention.start:
+            kept.insert(i, mention)
+            starts.insert(i, mention.start)
+    return kept

@@ -1,0 +1,255 @@
+"""The knowledge plugin: a knowledge base and the mapping network that carries it into a language model."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from knowledge_plugin.config import (
+    CONFIG_NAME,
+    Form,
+    KnowledgePluginConfig,
+    MappingConfig,
+    MappingKind,
+    read_config,
+    to_json,
+)
+from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, MappingError
+from knowledge_plugin.hub.card import write_card
+from knowledge_plugin.hub.folder import check_sums, describe_files, staged
+from knowledge_plugin.hub.snapshot import resolve_folder
+from knowledge_plugin.injection.attachment import Attachment
+from knowledge_plugin.injection.embeddings import input_embedding
+from knowledge_plugin.injection.fingerprint import compare, describe_base_model
+from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds, find_hooks
+from knowledge_plugin.injection.mapping import DEFAULT_HIDDEN_DIM, MappingNetwork
+from knowledge_plugin.injection.tokenizer import KnowledgeSource, check_tokenizer
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
+from knowledge_plugin.linking import DictionaryLinker, Linker
+
+MAPPING_NAME = "mapping.safetensors"
+KNOWLEDGE_BASE_FOLDER = "knowledge_base"
+
+IndexDevice = Literal["auto", "cpu", "disk"]
+
+
+class KnowledgePlugin:
+    """A knowledge base and a mapping network; attach it to a frozen checkpoint.
+
+    Make one with :meth:`for_model` (untrained) or :meth:`from_pretrained`.
+
+    Attributes:
+        config: What ``config.json`` will say.
+        mapping: The mapping network, a small ``torch.nn.Module`` in float32.
+        knowledge_base: The entities.
+    """
+
+    def __init__(self, config: KnowledgePluginConfig, mapping: MappingNetwork, knowledge_base: KnowledgeBase) -> None:
+        if config.mapping.input_dim != knowledge_base.config.dim:
+            raise MappingError(
+                f"the mapping takes vectors of width {config.mapping.input_dim}, but those of the knowledge base "
+                f"{knowledge_base.config.name!r} are {knowledge_base.config.dim} wide. Use the knowledge base that the "
+                "mapping was trained with, or train a new one: KnowledgePlugin.for_model(model, kb)"
+            )
+        self.config = config
+        self.mapping = mapping
+        self.knowledge_base = knowledge_base
+
+    def __repr__(self) -> str:
+        m, base = self.config.mapping, self.config.base_model
+        return f"KnowledgePlugin({self.knowledge_base!r}, mapping={m.kind} {m.input_dim}->{m.output_dim}, base={base.name!r})"
+
+    # ---- making one ----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def for_model(
+        cls,
+        model: nn.Module,
+        kb: KnowledgeBase,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        mapping: MappingKind = "mlp",
+    ) -> KnowledgePlugin:
+        """Make an untrained plugin for a model and its family.
+
+        Args:
+            model: The frozen checkpoint, or the base that it was fine-tuned from.
+            kb: The knowledge base.
+            tokenizer: If given, it is checked at once that it can carry virtual tokens.
+            mapping: ``"mlp"`` (the default) or ``"affine"``, the paper's, which :func:`knowledge_plugin.align` can
+                fit without any training.
+
+        Raises:
+            IncompatibleModelError: The model has no word embeddings.
+            TokenizerError: A slow tokenizer.
+            MappingError: No such kind of mapping.
+        """
+        if mapping not in ("mlp", "affine"):
+            raise MappingError(f"mapping: expected 'mlp' or 'affine', found {mapping!r}.")
+        if tokenizer is not None:
+            check_tokenizer(tokenizer)
+        base_model = describe_base_model(model)
+        shape = MappingConfig(
+            mapping, kb.config.dim, base_model.embedding_dim, DEFAULT_HIDDEN_DIM if mapping == "mlp" else None
+        )
+        return cls(KnowledgePluginConfig(base_model, shape), MappingNetwork(shape).eval(), kb)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        index_device: IndexDevice = "auto",
+    ) -> KnowledgePlugin:
+        """Open a plugin from a folder, or from a model repo of the Hub.
+
+        A folder never touches the network. The entity vectors are mapped from disk, not read.
+
+        Args:
+            name_or_path: A folder, or ``"user/name"``.
+            revision: Branch, tag or commit.
+            subfolder: Folder within the repo.
+            token: Access token, or ``None`` for the one that is logged in.
+            cache_dir: Cache of huggingface_hub.
+            local_files_only: Take it from the cache or not at all.
+            force_download: Download even if it is in the cache.
+            index_device: Where the vectors live: ``"disk"`` maps them, ``"cpu"`` reads them into memory, ``"auto"``
+                maps them.
+
+        Raises:
+            ArtifactError: The folder is no plugin, or files are missing, truncated or altered.
+            ConfigError: Its ``config.json`` is malformed or out of bounds, or of a newer format.
+            MappingError: The weights are not what the config declares, or do not fit the knowledge base.
+            HubError: The repo, the revision or the network is not there.
+        """
+        if index_device not in ("auto", "cpu", "disk"):
+            raise ValueError(f"index_device: expected 'auto', 'cpu' or 'disk', found {index_device!r}.")
+        folder = resolve_folder(
+            name_or_path,
+            revision=revision,
+            subfolder=subfolder,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            force_download=force_download,
+        )
+        config = read_config(folder, KnowledgePluginConfig)
+        if set(config.files) != {MAPPING_NAME}:
+            raise ArtifactError(f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}.")
+        check_sums(folder, config.files)  # the mapping is small, so its sum is checked each time
+        knowledge_base = KnowledgeBase.from_pretrained(folder / KNOWLEDGE_BASE_FOLDER)
+        if index_device == "cpu":
+            knowledge_base.to_memory()
+        mapping = MappingNetwork(config.mapping)
+        mapping.load(folder / MAPPING_NAME)
+        mapping.requires_grad_(False).eval()
+        return cls(config, mapping, knowledge_base)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json``, the mapping, the knowledge base and a card into a folder.
+
+        Everything is written beside and renamed, ``config.json`` last: a save that is interrupted leaves the old
+        plugin whole. A README.md that stands in the folder already is kept. Nothing touches the network.
+
+        Raises:
+            SaveError: The disk is full or the folder cannot be written.
+        """
+        final = Path(folder)
+        with staged(folder, replaces=(f"{KNOWLEDGE_BASE_FOLDER}/{SHARD_PATTERN}",)) as beside:
+            (beside / KNOWLEDGE_BASE_FOLDER).mkdir()
+            self.knowledge_base._write(beside / KNOWLEDGE_BASE_FOLDER, final / KNOWLEDGE_BASE_FOLDER)
+            self.mapping.save(beside / MAPPING_NAME)
+            config = replace(self.config, files=describe_files(beside, [MAPPING_NAME]))
+            write_card(beside, final, "plugin.md.j2", config=config, knowledge_base=self.knowledge_base.config)
+            (beside / CONFIG_NAME).write_text(to_json(config), encoding="utf-8")
+
+    # ---- using it ------------------------------------------------------------------------------------------------
+
+    def attach(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        linker: Linker | None = None,
+        form: Form | None = None,
+        strict: bool = True,
+    ) -> Attachment:
+        """Attach to a model; no weight of it changes.
+
+        Args:
+            model: A transformers model whose word embeddings are of the space that the plugin was made for.
+            tokenizer: Its fast tokenizer; a new one comes back, this one stays as it is.
+            linker: Finds mentions; ``None`` takes the dictionary linker over the knowledge base's aliases.
+            form: ``"concat"`` puts ``[entity] /`` before a mention, ``"replace"`` puts ``[entity]`` in its place;
+                ``None`` takes what the plugin was made with.
+            strict: Refuse a model of another embedding space; ``False`` warns instead.
+
+        Returns:
+            The attachment, which unpacks into model and tokenizer.
+
+        Raises:
+            IncompatibleModelError: The model's word embeddings are another space, or of another width, which no
+                ``strict=False`` can help.
+            TokenizerError: The tokenizer is slow.
+            AttachmentError: This plugin is attached to this model already.
+        """
+        form = form or self.config.injection.form
+        if form not in ("concat", "replace"):
+            raise ValueError(f"form: expected 'concat' or 'replace', found {form!r}.")
+        check_tokenizer(tokenizer)
+        self._check_space(model, strict)
+        hooks = find_hooks(model)
+        if any(hook.mapping is self.mapping for hook in hooks):
+            raise AttachmentError("this plugin is attached to this model already. Type: attachment.detach()")
+        embedding = input_embedding(model)
+        vocab_size = embedding.num_embeddings
+        start = max(vocab_size, len(tokenizer), *(hook.ids.stop for hook in hooks))
+        ids = VirtualIds(start, len(self.knowledge_base))
+        source = KnowledgeSource(
+            self.knowledge_base, linker or self._default_linker(), ids, form, self.config.injection.separator
+        )
+        attachment = Attachment(
+            model, tokenizer, EmbeddingHook(self.knowledge_base.vectors, self.mapping, ids, vocab_size), source
+        )
+        if embedding.weight.device.type != "meta":
+            self.mapping.to(embedding.weight.device)
+        return attachment
+
+    def word_embeddings(self, ids: list[str]) -> torch.Tensor:
+        """Return the virtual rows of the word-embedding weight, float32 ``[n, width]``, of ``n`` entity ids."""
+        vectors = self.knowledge_base.vectors(self.knowledge_base.rows(ids))
+        with torch.no_grad():
+            return self.mapping.rows(vectors.to(self.mapping.device))
+
+    def _default_linker(self) -> Linker | None:
+        if self.knowledge_base.config.linker == "external":
+            return None
+        return DictionaryLinker(self.knowledge_base, **asdict(self.config.linker))
+
+    def _check_space(self, model: nn.Module, strict: bool) -> None:
+        comparison = compare(self.config.base_model, model)
+        if comparison.verdict != "different":
+            return
+        found = getattr(getattr(model, "config", None), "_name_or_path", None) or type(model).__name__
+        message = (
+            f"this plugin was made for the word embeddings of {self.config.base_model.name or 'an unnamed model'}; "
+            f"{found} is another space: {comparison.reason}. Attach it to a checkpoint that was fine-tuned from that "
+            "model, or make a plugin for this one: KnowledgePlugin.for_model(model, kb)"
+        )
+        if input_embedding(model).weight.shape[1] != self.config.base_model.embedding_dim:
+            raise IncompatibleModelError(message)
+        if strict:
+            raise IncompatibleModelError(message + ". If you know better: attach(..., strict=False)")
+        warnings.warn(message, stacklevel=3)

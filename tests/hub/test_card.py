@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import jinja2
+import pytest
+import yaml
+
+from knowledge_plugin.config import (
+    BaseModelConfig,
+    FingerprintConfig,
+    KnowledgeBaseConfig,
+    KnowledgePluginConfig,
+    MappingConfig,
+)
+from knowledge_plugin.hub.card import render_card, write_card
+
+NASTY = 'a"b: [c]\n---\nlicense: stolen {{ 7 * 7 }}'
+
+
+def kb_config(**changes):
+    return KnowledgeBaseConfig(**{"name": "cities", "rows": 5, "dim": 8, "aliases": 7} | changes)
+
+
+def plugin_config(name):
+    return KnowledgePluginConfig(BaseModelConfig(name, 100, 16, FingerprintConfig([0], "AA")), MappingConfig("affine", 8, 16))
+
+
+def front_matter(card):
+    start, head, _ = card.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(head)
+
+
+def test_the_card_of_a_knowledge_base():
+    card = render_card("knowledge_base.md.j2", config=kb_config(license="cc-by-4.0", version="2026-01"))
+    assert front_matter(card)["license"] == "cc-by-4.0"
+    assert "5 entities" in card
+    assert "2026-01" in card
+
+
+def test_sections_without_a_value_vanish():
+    card = render_card("knowledge_base.md.j2", config=kb_config())
+    assert "license" not in front_matter(card)
+    assert "None" not in card
+
+
+def test_the_card_of_a_plugin_names_its_base_model():
+    card = render_card("plugin.md.j2", config=plugin_config("user/base"), knowledge_base=kb_config())
+    head = front_matter(card)
+    assert head["base_model"] == "user/base"
+    assert "base_model:adapter:user/base" in head["tags"]
+    assert head["library_name"] == "knowledge-plugin"
+
+
+def test_a_base_model_without_a_name():
+    card = render_card("plugin.md.j2", config=plugin_config(None), knowledge_base=kb_config())
+    assert "base_model" not in front_matter(card)
+    assert "None" not in card
+
+
+def test_values_cannot_break_out_of_the_front_matter():
+    kb = render_card("knowledge_base.md.j2", config=kb_config(license=NASTY))
+    plugin = render_card("plugin.md.j2", config=plugin_config(NASTY), knowledge_base=kb_config(license=NASTY))
+    assert front_matter(kb)["license"] == NASTY
+    assert front_matter(plugin)["base_model"] == NASTY
+    assert "49" not in kb
+
+
+def test_a_forgotten_value_is_an_error():
+    with pytest.raises(jinja2.UndefinedError):
+        render_card("knowledge_base.md.j2")
+
+
+def test_a_readme_that_a_person_wrote_is_kept(tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "final").mkdir()
+    write_card(tmp_path / "new", tmp_path / "final", "knowledge_base.md.j2", config=kb_config())
+    assert (tmp_path / "new" / "README.md").is_file()
+    (tmp_path / "new" / "README.md").rename(tmp_path / "final" / "README.md")
+    write_card(tmp_path / "new", tmp_path / "final", "knowledge_base.md.j2", config=kb_config())
+    assert not (tmp_path / "new" / "README.md").exists()

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import hashlib
+import os
+
+import pytest
+
+from knowledge_plugin.config import FileConfig
+from knowledge_plugin.errors import ArtifactError, SaveError
+from knowledge_plugin.hub.folder import check_sizes, check_sums, checksum, describe_files, inside, staged
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_new_folder_is_made_with_its_parents(tmp_path):
+    with staged(tmp_path / "a" / "b") as beside:
+        (beside / "config.json").write_text("new")
+    assert contents(tmp_path / "a" / "b") == {"config.json": "new"}
+
+
+def test_nothing_shows_before_the_end(tmp_path):
+    write(tmp_path, **{"config.json": "old"})
+    with staged(tmp_path) as beside:
+        (beside / "config.json").write_text("new")
+        assert (tmp_path / "config.json").read_text() == "old"
+    assert contents(tmp_path) == {"config.json": "new"}
+
+
+def test_files_of_other_names_are_kept(tmp_path):
+    write(tmp_path, **{"config.json": "old", "notes.txt": "mine"})
+    with staged(tmp_path) as beside:
+        (beside / "config.json").write_text("new")
+    assert contents(tmp_path) == {"config.json": "new", "notes.txt": "mine"}
+
+
+def test_obsolete_files_go(tmp_path):
+    write(tmp_path, **{"shard-1": "old", "shard-2": "old", "other": "mine"})
+    with staged(tmp_path, replaces=("shard-*",)) as beside:
+        (beside / "shard-1").write_text("new")
+    assert contents(tmp_path) == {"shard-1": "new", "other": "mine"}
+
+
+def test_subfolders_are_moved_too(tmp_path):
+    with staged(tmp_path) as beside:
+        (beside / "inner").mkdir()
+        (beside / "inner" / "config.json").write_text("new")
+    assert contents(tmp_path) == {"inner/config.json": "new"}
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_an_error_while_writing_leaves_the_old_files(tmp_path, error):
+    write(tmp_path, **{"config.json": "old"})
+    with pytest.raises(type(error)), staged(tmp_path) as beside:
+        (beside / "config.json").write_text("half")
+        raise error
+    assert contents(tmp_path) == {"config.json": "old"}
+
+
+def test_an_os_error_becomes_a_save_error(tmp_path):
+    with pytest.raises(SaveError, match="No space left"), staged(tmp_path):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_file_is_no_place_for_an_artifact(tmp_path):
+    write(tmp_path, file="mine")
+    with pytest.raises(SaveError, match="could not save"), staged(tmp_path / "file"):
+        pass
+    assert contents(tmp_path) == {"file": "mine"}
+
+
+def test_a_folder_in_the_way_of_a_file_leaves_the_old_files(tmp_path):
+    write(tmp_path, **{"config.json": "old"})
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    with pytest.raises(SaveError), staged(tmp_path) as beside:
+        write(beside, **{"a": "new", "data": "new", "config.json": "new"})
+    assert contents(tmp_path) == {"config.json": "old"}
+
+
+def test_two_saves_at_a_time_do_not_mix(tmp_path):
+    with staged(tmp_path) as first, staged(tmp_path) as second:
+        write(first, **{"config.json": "first"})
+        write(second, **{"config.json": "second"})
+    assert contents(tmp_path) == {"config.json": "first"}
+
+
+def test_checksum(tmp_path):
+    data = os.urandom(3 * 2**20 + 17)
+    (tmp_path / "file").write_bytes(data)
+    assert checksum(tmp_path / "file") == hashlib.sha256(data).hexdigest()
+
+
+def test_described_files_pass_the_checks(tmp_path):
+    write(tmp_path, a="1", b="")
+    files = describe_files(tmp_path, ["a", "b"])
+    assert files["a"] == FileConfig(1, hashlib.sha256(b"1").hexdigest())
+    check_sizes(tmp_path, files)
+    check_sums(tmp_path, files)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ArtifactError, match="the file a is missing"):
+        check_sizes(tmp_path, {"a": FileConfig(1, "0" * 64)})
+
+
+def test_a_truncated_file_shows_in_its_size(tmp_path):
+    write(tmp_path, a="12")
+    files = describe_files(tmp_path, ["a"])
+    write(tmp_path, a="1")
+    with pytest.raises(ArtifactError, match="has 1 bytes, but the config declares 2"):
+        check_sizes(tmp_path, files)
+
+
+def test_an_altered_file_shows_in_its_sum(tmp_path):
+    write(tmp_path, a="12")
+    files = describe_files(tmp_path, ["a"])
+    write(tmp_path, a="13")
+    check_sizes(tmp_path, files)
+    with pytest.raises(ArtifactError, match="altered"):
+        check_sums(tmp_path, files)
+
+
+@pytest.mark.parametrize("name", ["a", "a.b", "inner/a", "..a", "a..b", ".hidden"])
+def test_names_inside(tmp_path, name):
+    assert inside(tmp_path, name).is_relative_to(tmp_path)
+
+
+OUTSIDE = [
+    "",
+    "/etc/passwd",
+    "../a",
+    "a/../../b",
+    "..",
+    ".",
+    "a/./b",
+    "a//b",
+    "a/",
+    "\\a",
+    "..\\a",
+    "a\\..\\..\\b",
+    "C:a",
+    "C:\\a",
+    "//host/share",
+    "a\0b",
+    "file:///a",
+]
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_names_outside(tmp_path, name):
+    with pytest.raises(ArtifactError, match="outside"):
+        inside(tmp_path, name)
+
+
+def test_a_name_longer_than_any_file_system_allows(tmp_path):
+    with pytest.raises(ArtifactError):
+        check_sizes(tmp_path, {"a" * 5000: FileConfig(1, "0" * 64)})

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knowledge_plugin import Entity
+from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.knowledge_base import tables
+from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
+
+ENTITIES = [
+    Entity("x:1", "Paris", aliases=["City of Light"], description="A city.", types=["city", "capital"], popularity=98.0),
+    Entity("x:2", "paris", popularity=0.0),
+    Entity("x:3", "", aliases=["only an alias"]),
+    Entity("x:4", "Zürich 東京 🗼", aliases=["a\nb", "tab\t", "nul\0nul"], description=""),
+]
+
+
+@pytest.fixture(params=["memory", "folder", "folder, tiny row groups"])
+def opened(request, tmp_path, monkeypatch):
+    def open_tables(entities):
+        in_memory = Tables(entity_table(entities), alias_table(entities))
+        if request.param == "memory":
+            return in_memory
+        if "tiny" in request.param:
+            monkeypatch.setattr(tables, "_ROW_GROUP", 2)
+        in_memory.save(tmp_path)
+        return Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME)
+
+    return open_tables
+
+
+def test_every_field_comes_back(opened):
+    found = opened(ENTITIES)
+    assert found.counts == (4, 8)
+    assert [found.entity(row) for row in range(4)] == ENTITIES
+    assert list(found.entities()) == ENTITIES
+
+
+def test_ids_labels_and_names(opened):
+    found = opened(ENTITIES)
+    assert list(found.ids()) == [e.id for e in ENTITIES]
+    assert list(found.labels()) == [e.label for e in ENTITIES]
+    assert [(name, row) for name, row, _ in found.names()] == [(n, i) for i, e in enumerate(ENTITIES) for n in e.names]
+
+
+def test_the_prior_is_the_share_of_popularity(opened):
+    priors = {(name, row): prior for name, row, prior in opened(ENTITIES).names()}
+    assert priors["Paris", 0] == pytest.approx(0.99)
+    assert priors["paris", 1] == pytest.approx(0.01)
+    assert priors["City of Light", 0] == 1
+
+
+def test_columns_that_nobody_filled_are_left_out(opened):
+    assert entity_table([Entity("x:1", "A")]).column_names == ["id", "label"]
+    assert opened([Entity("x:1", "A")]).entity(0) == Entity("x:1", "A")
+
+
+def test_no_aliases_at_all(opened):
+    found = opened([Entity("x:1", "")])
+    assert found.counts == (1, 0)
+    assert list(found.names()) == []
+    assert found.entity(0) == Entity("x:1", "")
+
+
+def test_more_entities_than_a_row_group(opened):
+    entities = [Entity(f"x:{i}", f"name {i}", aliases=[f"alias {i}"]) for i in range(50)]
+    found = opened(entities)
+    assert [found.entity(row) for row in (0, 49, 7, 25)] == [entities[row] for row in (0, 49, 7, 25)]
+    assert list(found.entities()) == entities
+
+
+def test_saving_what_was_opened_changes_nothing(opened, tmp_path):
+    (tmp_path / "again").mkdir()
+    opened(ENTITIES).save(tmp_path / "again")
+    assert list(Tables(tmp_path / "again" / ENTITIES_NAME, tmp_path / "again" / ALIASES_NAME).entities()) == ENTITIES
+
+
+def test_other_columns_are_no_trouble(tmp_path):
+    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    # A nested column counts as several in the file's statistics, and stands before the one that is searched.
+    nested = pa.array([{"a": 1, "b": "x", "c": [1, 2]}] * 8)
+    aliases = pq.read_table(tmp_path / ALIASES_NAME)
+    pq.write_table(aliases.add_column(0, "source", nested), tmp_path / ALIASES_NAME, row_group_size=2)
+    found = Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME)
+    assert [found.entity(row) for row in range(4)] == ENTITIES
+
+
+def test_files_without_statistics_are_read(tmp_path):
+    pq.write_table(entity_table(ENTITIES), tmp_path / ENTITIES_NAME, write_statistics=False)
+    pq.write_table(alias_table(ENTITIES), tmp_path / ALIASES_NAME, write_statistics=False, row_group_size=2)
+    assert Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME).entity(3) == ENTITIES[3]
+
+
+@pytest.mark.parametrize("column", ["id", "label"])
+def test_a_missing_column(tmp_path, column):
+    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    pq.write_table(entity_table(ENTITIES).drop_columns([column]), tmp_path / ENTITIES_NAME)
+    with pytest.raises(ArtifactError, match=f"column '{column}': expected string, found no such column"):
+        Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME)
+
+
+def test_a_column_of_another_type(tmp_path):
+    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    ids = pa.table({"id": [1, 2, 3, 4], "label": ["a", "b", "c", "d"]})
+    pq.write_table(ids, tmp_path / ENTITIES_NAME)
+    with pytest.raises(ArtifactError, match="column 'id': expected string, found int64"):
+        Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME)
+
+
+NAMES = st.text(max_size=12)
+
+
+@given(
+    st.lists(
+        st.builds(
+            lambda label, aliases: (label, tuple(dict.fromkeys(a for a in aliases if a.strip() and a != label))),
+            NAMES,
+            st.lists(NAMES, max_size=3),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_unicode_comes_back(names):
+    entities = [Entity(f"x:{i}", label, aliases) for i, (label, aliases) in enumerate(names)]
+    found = Tables(entity_table(entities), alias_table(entities))
+    assert list(found.entities()) == entities
+    assert [found.entity(row) for row in range(len(entities))] == entities

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
+from knowledge_plugin.errors import KnowledgePluginError, MappingError, TrainingError
+from tests import tiny
+
+WORDS = ["paris", "museum", "mayor", "train", "river", "house", "harbour", "town", "spring", "morning", "vienna", "prague"]
+NAMES = [f"{a} {b}" for a in WORDS for b in WORDS if a != b] + WORDS
+
+
+def name_embedding(model, tokenizer, name):
+    """The mean of the word pieces of a name as it stands within a sentence."""
+    before = len(tokenizer("a", add_special_tokens=False).input_ids)
+    ids = tokenizer(f"a {name}", add_special_tokens=False).input_ids[before:]
+    return model.get_input_embeddings().weight[ids].mean(dim=0).detach()
+
+
+def fingerprint(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def linear_kb(model, tokenizer):
+    """Entities whose vectors are an invertible linear function of their names' embeddings."""
+    names = torch.stack([name_embedding(model, tokenizer, name) for name in NAMES])
+    mixing = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(1))).Q
+    entities = [Entity(f"x:{i}", name, popularity=i) for i, name in enumerate(NAMES)]
+    return KnowledgeBase.from_entities(entities, names @ mixing * 20 + 3, name="linear"), names
+
+
+def test_a_linear_relation_is_recovered(model, tokenizer):
+    kb, names = linear_kb(model, tokenizer)
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    report = align(plugin, model, tokenizer, ridge=1e-6)
+    assert report.entities == len(NAMES)
+    assert report.r2 > 0.9999
+    found = plugin.word_embeddings([f"x:{i}" for i in range(len(NAMES))])
+    torch.testing.assert_close(found, names, atol=1e-4, rtol=1e-3)
+
+
+def test_a_linear_relation_without_any_ridge(model, wordpiece):
+    kb, names = linear_kb(model, wordpiece)
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    assert align(plugin, model, wordpiece, ridge=0).r2 > 0.9999
+    torch.testing.assert_close(plugin.word_embeddings(["x:7"])[0], names[7], atol=1e-4, rtol=1e-3)
+
+
+def test_r2_is_the_share_of_explained_variance(model, wordpiece):
+    entities = [Entity(f"x:{i}", name) for i, name in enumerate(NAMES)]
+    vectors = torch.randn(len(NAMES), 5, generator=torch.Generator().manual_seed(2))
+    plugin = KnowledgePlugin.for_model(model, KnowledgeBase.from_entities(entities, vectors, name="noise"), mapping="affine")
+    report = align(plugin, model, wordpiece, ridge=3.0)
+    names = torch.stack([name_embedding(model, wordpiece, name) for name in NAMES])
+    found = plugin.word_embeddings([entity.id for entity in entities])
+    expected = 1 - (names - found).square().sum() / (names - names.mean(0)).square().sum()
+    assert report.r2 == pytest.approx(float(expected), abs=1e-4)
+    assert report.r2 < 0.3
+    assert report.ridge == 3.0
+
+
+def test_more_ridge_pulls_towards_the_mean_name(model, wordpiece):
+    kb, names = linear_kb(model, wordpiece)
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    report = align(plugin, model, wordpiece, ridge=1e12)
+    assert abs(report.r2) < 1e-3
+    torch.testing.assert_close(plugin.word_embeddings(["x:0", "x:5"]), names.mean(0).expand(2, -1), atol=1e-4, rtol=1e-3)
+
+
+def test_fewer_entities_than_dimensions(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    report = align(plugin, model, wordpiece, ridge=0)
+    assert report.entities == 5
+    assert all(torch.isfinite(p).all() for p in plugin.mapping.parameters())
+
+
+def test_it_changes_the_mapping_and_nothing_else(model, wordpiece, kb):
+    before, vectors = fingerprint(model), kb.vectors(range(5))
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    untrained = plugin.word_embeddings(["geo:york"])
+    align(plugin, model, wordpiece)
+    assert not torch.equal(plugin.word_embeddings(["geo:york"]), untrained)
+    after = model.state_dict()
+    assert set(after) == set(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+    assert torch.equal(kb.vectors(range(5)), vectors)
+    assert not model.training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_twice_gives_the_same(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    first = align(plugin, model, wordpiece), plugin.word_embeddings(["geo:york"])
+    second = align(plugin, model, wordpiece), plugin.word_embeddings(["geo:york"])
+    assert first[0] == second[0]
+    assert torch.equal(first[1], second[1])
+
+
+def test_batches_make_no_difference(model, wordpiece, kb, monkeypatch):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    whole = align(plugin, model, wordpiece), plugin.word_embeddings(["geo:york"])
+    monkeypatch.setattr("knowledge_plugin.training.alignment._BATCH", 2)
+    parts = align(plugin, model, wordpiece), plugin.word_embeddings(["geo:york"])
+    assert whole[0].entities == parts[0].entities
+    torch.testing.assert_close(whole[1], parts[1])
+
+
+def test_a_saved_knowledge_base_aligns_alike(model, wordpiece, kb, tmp_path):
+    kb.save_pretrained(tmp_path)
+    plugins = [
+        KnowledgePlugin.for_model(model, each, mapping="affine") for each in (kb, KnowledgeBase.from_pretrained(tmp_path))
+    ]
+    assert align(plugins[0], model, wordpiece) == align(plugins[1], model, wordpiece)
+    assert torch.equal(plugins[0].word_embeddings(["geo:york"]), plugins[1].word_embeddings(["geo:york"]))
+
+
+def test_entities_without_a_label_are_left_out(model, wordpiece):
+    entities = [Entity("x:1", "paris"), Entity("x:2", ""), Entity("x:3", "river")]
+    kb = KnowledgeBase.from_entities(entities, torch.eye(3), name="t", linker="external")
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    assert align(plugin, model, wordpiece).entities == 2
+
+
+def test_no_entity_has_a_label(model, wordpiece):
+    kb = KnowledgeBase.from_entities([Entity("x:1", "")], [[1.0]], name="t", linker="external")
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    with pytest.raises(TrainingError, match="no entity"):
+        align(plugin, model, wordpiece)
+
+
+def test_an_mlp_is_refused_and_untouched(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="mlp")
+    before = plugin.word_embeddings(["geo:york"])
+    with pytest.raises(MappingError, match="mapping='affine'"):
+        align(plugin, model, wordpiece)
+    assert torch.equal(plugin.word_embeddings(["geo:york"]), before)
+
+
+def test_a_negative_ridge(model, wordpiece, kb):
+    with pytest.raises(TrainingError, match="ridge"):
+        align(KnowledgePlugin.for_model(model, kb, mapping="affine"), model, wordpiece, ridge=-1)
+
+
+def test_a_model_of_another_width(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    config = model.config.__class__(**{**model.config.to_dict(), "hidden_size": 32, "vocab_size": 400})
+    with pytest.raises(KnowledgePluginError):
+        align(plugin, model.__class__(config), wordpiece)
+
+
+def test_while_attached(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    expected = align(plugin, model, wordpiece)
+    with plugin.attach(model, wordpiece):
+        assert align(plugin, model, wordpiece) == expected
+
+
+def test_bfloat16_models(wordpiece, kb):
+    model = tiny.classifier().bfloat16()
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    assert align(plugin, model, wordpiece).entities == 5
