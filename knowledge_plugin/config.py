@@ -244,17 +244,17 @@ def read_config(folder: str | Path, cls: type[_Config]) -> _Config:
         )
     _check_format_version(path, data.pop("format_version", None), data.pop("library_version", None))
     if (artifact := data.pop("artifact", None)) != expected:
-        raise ArtifactError(f"{folder} holds a {artifact}, not a {expected}.")
+        raise ArtifactError(f"{folder} holds a {artifact!s:.80}, not a {expected}.")
     return _parse(cls, data, where=str(path))
 
 
 def _check_format_version(path: Path, found: object, written_by: object) -> None:
     major = found.split(".")[0] if isinstance(found, str) else ""
     if not (major.isascii() and major.isdigit()):
-        raise ConfigError(f"{path}: format_version: expected a text like {FORMAT_VERSION!r}, found {found!r}.")
+        raise ConfigError(f"{path}: format_version: expected a text like {FORMAT_VERSION!r}, found {found!r:.80}.")
     if major.lstrip("0") != FORMAT_VERSION.split(".")[0]:
         raise FormatVersionError(
-            f"{path} is written in format {found} (by {LIBRARY_NAME} {written_by}); version {LIBRARY_VERSION} reads "
+            f"{path} is written in format {found:.20} (by {LIBRARY_NAME} {written_by!s:.20}); version {LIBRARY_VERSION} reads "
             f"format {FORMAT_VERSION}. Type: pip install --upgrade {LIBRARY_NAME}"
         )
 

@@ -231,7 +231,7 @@ class KnowledgePlugin:
         """Return the virtual rows of the word-embedding weight, float32 ``[n, width]``, of ``n`` entity ids."""
         vectors = self.knowledge_base.vectors(self.knowledge_base.rows(ids))
         with torch.no_grad():
-            return self.mapping.rows(vectors.to(self.mapping.device))
+            return self.mapping(vectors.to(self.mapping.device))
 
     def _default_linker(self) -> Linker | None:
         if self.knowledge_base.config.linker == "external":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ def embed_graph(
     *,
     model: str = "TransE",
     dim: int = 128,
-    epochs: int = 5,
+    epochs: int | None = None,
     batch_size: int = 4096,
     learning_rate: float = 0.01,
     negatives: int = 4,
@@ -38,7 +39,7 @@ def embed_graph(
         triples: (head, relation, tail). Repeated triples count once.
         model: Name of a model of PyKEEN, for example ``"TransE"``, ``"DistMult"`` or ``"RotatE"``.
         dim: Width of a vector. Complex vectors come back as their real and imaginary parts, and need an even width.
-        epochs: How often each triple is seen.
+        epochs: How often each triple is seen. ``None``: as often as makes 300 steps, and at least 5 times.
         batch_size: Triples per step.
         learning_rate: Of Adam.
         negatives: Corrupted triples per triple.
@@ -98,7 +99,7 @@ def embed_graph(
         )
         loop.train(
             factory,
-            num_epochs=epochs,
+            num_epochs=max(5, math.ceil(300 * batch_size / len(unique))) if epochs is None else epochs,
             batch_size=batch_size,
             use_tqdm=progress,
             use_tqdm_batch=False,

@@ -7,13 +7,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from knowledge_plugin.config import CONFIG_NAME, FileConfig
 from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, SaveError
 
 _STAGING_PREFIX = ".saving-"
+# Within the staging folder: what is saved, what it replaces, and a file that says that all of it is there.
+_NEW, _OLD, _READY = "new", "old", "ready"
 
 
 @contextmanager
@@ -22,7 +24,8 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
 
     The body writes into the folder that this yields. Only when it has ended without an error do the files move to
     ``folder``, ``config.json`` last. Whatever goes wrong before, the old artifact stands untouched; an error while
-    moving puts the old files back. Files of other names in ``folder`` are never touched.
+    moving puts the old files back, and if the process dies while moving, :func:`finish_save` moves the rest. Files of
+    other names in ``folder`` are never touched.
 
     Args:
         folder: Where the artifact belongs; made if absent.
@@ -47,11 +50,12 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
     staging: Path | None = None
     try:
         target.mkdir(parents=True, exist_ok=True)
+        finish_save(target)
         staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=target))
-        new = staging / "new"
+        new = staging / _NEW
         new.mkdir()
         yield new
-        _commit(new, target, staging / "old", replaces)
+        _commit(staging, target, replaces)
     except KnowledgePluginError:
         raise
     except Exception as error:
@@ -67,22 +71,71 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _commit(new: Path, target: Path, old: Path, replaces: tuple[str, ...]) -> None:
-    names = [path.relative_to(new) for path in sorted(new.rglob("*")) if path.is_file()]
-    names.sort(key=lambda name: name.name == CONFIG_NAME)  # readers trust config.json, so it comes last
-    obsolete = {path.relative_to(target) for pattern in replaces for path in target.glob(pattern)} - set(names)
-    moves = [(target / name, old / name) for name in [*sorted(obsolete), *names] if (target / name).is_file()]
-    moves += [(new / name, target / name) for name in names]
-    done: list[tuple[Path, Path]] = []
+def _commit(staging: Path, target: Path, replaces: tuple[str, ...]) -> None:
+    new, old = staging / _NEW, staging / _OLD
+    names = _names(new)
+    obsolete = sorted({path.relative_to(target) for pattern in replaces for path in target.glob(pattern)} - set(names))
+    replaced = [name for name in [*obsolete, *names] if (target / name).is_file()]
     try:
-        for source, destination in moves:
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, destination)
-            done.append((source, destination))
+        for name in replaced:
+            (old / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(target / name, old / name)
+        (staging / _READY).touch()
+        _move(new, target, names)
+        for name in obsolete:
+            (target / name).unlink(missing_ok=True)
     except BaseException:
-        for source, destination in reversed(done):
-            os.replace(destination, source)
+        (staging / _READY).unlink(missing_ok=True)
+        for name in replaced:
+            if (old / name).is_file():
+                os.replace(old / name, target / name)
+        for name in set(names) - set(replaced):
+            if not (new / name).is_file():
+                (target / name).unlink(missing_ok=True)
         raise
+
+
+def _names(new: Path) -> list[Path]:
+    """Return the files of a staging folder in the order in which they move."""
+    names = [Path(root, file).relative_to(new) for root, _, files in os.walk(new) for file in files]
+    # Readers trust config.json, so it comes last, the outermost last of all.
+    return sorted(names, key=lambda name: (name.name == CONFIG_NAME, -len(name.parts), name))
+
+
+def _move(new: Path, target: Path, names: list[Path]) -> None:
+    for name in names:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.replace(new / name, target / name)
+        except FileNotFoundError:
+            if (new / name).exists() or not (target / name).is_file():
+                raise
+            # A reader found the save half done, and moved this file: see finish_save.
+
+
+def _link(source: Path, destination: Path) -> None:
+    try:
+        os.link(source, destination)
+    except OSError:  # a disk without hard links
+        shutil.copyfile(source, destination)
+
+
+def finish_save(folder: Path) -> None:
+    """Move the rest of a save whose process died while it moved its files into place.
+
+    Nothing happens to a save that was still being written, nor where this process may not write, nor to anything that
+    lies outside the folder.
+    """
+    for ready in sorted(folder.glob(f"{_STAGING_PREFIX}*/{_READY}")):
+        staging = ready.parent
+        new = staging / _NEW
+        if staging.is_symlink() or new.is_symlink():
+            continue
+        names, root = _names(new), folder.resolve()
+        if all((folder / name).parent.resolve().is_relative_to(root) for name in names):
+            with suppress(OSError):
+                _move(new, folder, names)
+                shutil.rmtree(staging)
 
 
 def checksum(path: str | Path) -> str:

@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
 
 from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION
 from knowledge_plugin.errors import ArtifactError, HubError
+from knowledge_plugin.hub.folder import finish_save
 
 # No code, no pickles: whatever else a repo holds is not even downloaded. huggingface_hub wants the very same
 # patterns when it is asked for a snapshot offline.
@@ -56,7 +57,9 @@ def resolve_folder(
     """
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return _within(path, subfolder)
+        folder = _within(path, subfolder)
+        finish_save(folder)
+        return folder
     name = str(name_or_path)
     if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
         found = "a file" if path.exists() else "nothing"

@@ -97,7 +97,7 @@ class EmbeddingHook:
         rows, place = torch.unique(ids[mine] - self.ids.start, return_inverse=True)
         if len(rows) == 0:
             return self._keep_gradient(output)
-        mapped = self.mapping.rows(self.vectors(rows).to(self.mapping.device))
+        mapped = self.mapping(self.vectors(rows).to(self.mapping.device))
         mapped = as_looked_up(module, mapped.to(output.device, output.dtype))
         output = output.clone()
         output[mine.to(output.device)] = mapped[place.to(output.device)].to(output.dtype)

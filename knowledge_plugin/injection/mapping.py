@@ -20,8 +20,7 @@ class MappingNetwork(nn.Module):
     """Carries entity vectors ``[n, input_dim]`` to virtual word-embedding rows ``[n, output_dim]``.
 
     ``"affine"`` is ``M(e) = W e + b`` of map-tuning (Zhang et al., ACL 2023, section 3). ``"mlp"`` puts a hidden layer
-    with GELU between, and learns more from few sentences. Weights are float32; the computation has the dtype of its
-    input.
+    with GELU between, and learns more from few sentences. Weights are float32.
 
     Args:
         config: Kind and widths.
@@ -39,21 +38,18 @@ class MappingNetwork(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True))
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Map vectors ``[..., input_dim]`` to ``[..., output_dim]`` in the dtype of ``vectors``."""
-        for i, layer in enumerate(self.layers):
-            weight, bias = (parameter.to(vectors.dtype) for parameter in layer.parameters())
-            vectors = F.linear(vectors if i == 0 else F.gelu(vectors), weight, bias)
-        return vectors
+        """Map vectors ``[n, input_dim]`` to rows ``[n, output_dim]`` of the same dtype.
 
-    def rows(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Map float32 vectors ``[n, input_dim]`` to float32 rows, each the same whichever others it came with.
-
-        A matrix product in float32 may round a row differently in another batch. In float64, rounded to float32 at
-        the end, a row is as good as a stored one: what a text yields does not depend on its neighbours.
+        A matrix product in float32 may round a row differently in another batch. In float64, rounded only at the end,
+        a row is as good as a stored one: what a text yields does not depend on its neighbours.
         """
-        if vectors.device.type == "mps":  # Apple's GPUs have no float64
-            return self(vectors)
-        return self(vectors.double()).float()
+        # Apple's GPUs have no float64.
+        dtype = torch.float32 if vectors.device.type == "mps" else torch.float64
+        hidden = vectors.to(dtype)
+        for i, layer in enumerate(self.layers):
+            weight, bias = (parameter.to(dtype) for parameter in layer.parameters())
+            hidden = F.linear(hidden if i == 0 else F.gelu(hidden), weight, bias)
+        return hidden.to(vectors.dtype)
 
     @property
     def device(self) -> torch.device:

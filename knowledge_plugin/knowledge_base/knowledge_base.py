@@ -306,18 +306,22 @@ class KnowledgeBase:
                     f"{folder / source} does not have the checksum that the config declares: the file was altered. "
                     "Download or save the artifact again."
                 )
-            return build()
+            try:
+                return build()
+            except KnowledgeBaseError as error:
+                raise ArtifactError(f"{folder / source}: {error}") from error
 
         return cached(kind, f"{declared}-{suffix}", build_checked)  # type: ignore[arg-type]
 
     def verify(self) -> None:
-        """Read every byte: checksums, finite vectors, names that lead to rows.
+        """Read every byte: checksums, ids that occur once, finite vectors, names that lead to rows.
 
         Raises:
             ArtifactError: Anything is not as the config declares.
         """
         if self._folder is not None:
             check_sums(self._folder, self.config.files)
+        self.find_row("")  # builds the lookup of ids, or has built it: each of them once
         if (row := self._index.find_unfit_row()) is not None:
             raise ArtifactError(f"the vector of {self.entity_id(row)!r} holds NaN or infinite values.")
         self.alias_lookup("insensitive")

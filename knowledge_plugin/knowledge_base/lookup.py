@@ -223,6 +223,8 @@ def _put(lookup: _Lookup, folder: Path) -> None:
 
 
 def check_rows(lookup: AliasLookup, rows: int, where: object) -> None:
-    """Raise :class:`ArtifactError` if a name leads to a row that the knowledge base does not have."""
+    """Raise :class:`ArtifactError` if a name leads to a row that the knowledge base does not have, or a prior is none."""
     if len(lookup.rows) and not 0 <= int(lookup.rows.min()) <= int(lookup.rows.max()) < rows:
         raise ArtifactError(f"{where}: the alias table leads to rows that are not there (0 to {rows - 1} are).")
+    if len(lookup.priors) and not 0 <= float(lookup.priors.min()) <= float(lookup.priors.max()) <= 1:
+        raise ArtifactError(f"{where}: the alias table holds a prior that is no share from 0 to 1.")

@@ -168,9 +168,9 @@ class _ParquetReader:
             schema = self._file.schema_arrow
         self.rows = self._file.metadata.num_rows
         for name, kind in (required | optional).items():
-            index = schema.get_field_index(name)
-            if (index < 0 and name in required) or (index >= 0 and schema.field(index).type != kind):
-                found = "no such column" if index < 0 else str(schema.field(index).type)
+            kinds = [schema.field(index).type for index in schema.get_all_field_indices(name)]
+            if kinds != [kind] and (kinds or name in required):
+                found = ", ".join(map(str, kinds)) or "no such column"
                 raise ArtifactError(f"{path}: column {name!r}: expected {kind}, found {found}.")
         self._columns = [name for name in required | optional if name in schema.names]
         groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
@@ -184,7 +184,7 @@ class _ParquetReader:
 
     def _read_uncached(self, group: int) -> pa.Table:
         with self._lock, _as_artifact_error(self._path):
-            return self._without_nulls(self._file.read_row_group(group, columns=self._columns))
+            return self._checked(self._file.read_row_group(group, columns=self._columns))
 
     def record(self, row: int) -> dict:
         group = bisect.bisect_right(self._starts, row) - 1
@@ -206,13 +206,14 @@ class _ParquetReader:
         with _as_artifact_error(self._path):
             file = pq.ParquetFile(self._path, memory_map=True)
             for batch in file.iter_batches(_ROW_GROUP, columns=columns or self._columns):
-                yield self._without_nulls(batch)
+                yield self._checked(batch)
 
     def table(self) -> pa.Table:
         with _as_artifact_error(self._path):
-            return pq.read_table(self._path, columns=self._columns)
+            return self._checked(pq.read_table(self._path, columns=self._columns))
 
-    def _without_nulls(self, table: _Table) -> _Table:
+    def _checked(self, table: _Table) -> _Table:
+        table.validate(full=True)  # text that is no UTF-8
         for name in set(table.schema.names) & set(self._required):
             if table[name].null_count:
                 raise ArtifactError(f"{self._path}: column {name!r}: expected a value in every row, found none in some.")

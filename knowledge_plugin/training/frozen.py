@@ -39,6 +39,18 @@ def frozen(model: nn.Module, dropout: float | None = None) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@contextmanager
+def config_kept(model: nn.Module) -> Iterator[None]:
+    """Put the values of a model's config back: Trainer turns ``use_cache`` off, and a loss writes ``problem_type``."""
+    config = getattr(model, "config", None)
+    before = dict(vars(config)) if config is not None else {}
+    try:
+        yield
+    finally:
+        if config is not None:
+            vars(config).update(before)
+
+
 def _dropouts(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """Dropout modules, and the plain numbers that attention functions are called with (``attention_dropout``)."""
     for module in model.modules():

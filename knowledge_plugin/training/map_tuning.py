@@ -17,7 +17,7 @@ from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
 from knowledge_plugin.training.collator import TEXT_COLUMNS, TaskCollator
-from knowledge_plugin.training.frozen import frozen
+from knowledge_plugin.training.frozen import config_kept, frozen
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
@@ -87,7 +87,8 @@ class MapTuningTrainer(Trainer):
         self._linker, self._form = linker, form
         # The tokenizer stays here: Trainer would write its special tokens into the frozen model's config.
         collator = data_collator or TaskCollator(processing_class)
-        super().__init__(model=model, args=args, data_collator=collator, **kwargs)
+        with config_kept(model):
+            super().__init__(model=model, args=args, data_collator=collator, **kwargs)
 
     model: nn.Module
     _signature_columns: Any
@@ -98,6 +99,9 @@ class MapTuningTrainer(Trainer):
         with self._attached() as hook, ExitStack() as afterwards:
             self._check_mentions(hook)
             afterwards.enter_context(frozen(model, self.base_dropout))
+            afterwards.enter_context(config_kept(model))
+            if hasattr(getattr(model, "config", None), "use_cache"):
+                model.config.use_cache = self.args.use_cache  # type: ignore[union-attr]
             # Registered, so that the optimizer, Accelerate and DistributedDataParallel find its parameters.
             model.add_module(_SUBMODULE, mapping.requires_grad_(True))
             afterwards.callback(mapping.eval)
@@ -133,6 +137,8 @@ class MapTuningTrainer(Trainer):
     def _check_mentions(self, hook: EmbeddingHook) -> None:
         """Training without a mention would run to its end and teach the mapping nothing."""
         data: Any = self.train_dataset
+        if data is None:
+            raise TrainingError("there is no training data. Type: MapTuningTrainer(..., train_dataset=...)")
         if hasattr(data, "__len__"):
             rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
         else:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
-from knowledge_plugin.errors import KnowledgePluginError, MappingError, TrainingError
+from knowledge_plugin.errors import IncompatibleModelError, MappingError, TrainingError
 from tests import tiny
 
 WORDS = ["paris", "museum", "mayor", "train", "river", "house", "harbour", "town", "spring", "morning", "vienna", "prague"]
@@ -13,8 +13,8 @@ NAMES = [f"{a} {b}" for a in WORDS for b in WORDS if a != b] + WORDS
 
 def name_embedding(model, tokenizer, name):
     """The mean of the word pieces of a name as it stands within a sentence."""
-    before = len(tokenizer("a", add_special_tokens=False).input_ids)
-    ids = tokenizer(f"a {name}", add_special_tokens=False).input_ids[before:]
+    encoded = tokenizer(f"a {name}", add_special_tokens=False, return_offsets_mapping=True)
+    ids = [i for i, (_, end) in zip(encoded.input_ids, encoded.offset_mapping, strict=True) if end > len("a ")]
     return model.get_input_embeddings().weight[ids].mean(dim=0).detach()
 
 
@@ -145,7 +145,7 @@ def test_a_negative_ridge(model, wordpiece, kb):
 def test_a_model_of_another_width(model, wordpiece, kb):
     plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
     config = model.config.__class__(**{**model.config.to_dict(), "hidden_size": 32, "vocab_size": 400})
-    with pytest.raises(KnowledgePluginError):
+    with pytest.raises(IncompatibleModelError, match="32 wide"):
         align(plugin, model.__class__(config), wordpiece)
 
 

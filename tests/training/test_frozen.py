@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from knowledge_plugin.training.frozen import frozen
+from knowledge_plugin.training.frozen import config_kept, frozen
 from tests import tiny
 
 
@@ -78,3 +78,16 @@ def test_an_unfrozen_child_of_a_frozen_model_may_learn(model):
         model.add_module("child", child)
         assert child.weight.requires_grad
         del model.child
+
+
+def test_the_config_is_as_it_was(model):
+    before = model.config.to_dict()
+    with config_kept(model):
+        model.config.use_cache = not model.config.use_cache
+        model.config.problem_type = "regression"
+    assert model.config.to_dict() == before
+
+
+def test_a_model_may_have_no_config():
+    with config_kept(nn.Linear(2, 2)):
+        pass

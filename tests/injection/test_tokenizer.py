@@ -1,0 +1,296 @@
+"""The linking tokenizer: ordinary tokens stay what they are, virtual tokens stand where the mentions are."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerBase
+
+from knowledge_plugin import KnowledgePlugin, Mention
+from knowledge_plugin.errors import LinkingError, MentionError, TokenizerError
+from tests import tiny
+
+MODEL = tiny.classifier(vocab_size=500)
+TEXT = "the mayor of New York came to Paris, and Paris was glad"
+PAIR = "Berlin is far from York"
+
+
+@pytest.fixture
+def attachment(tokenizer):
+    with KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, tokenizer) as attached:
+        yield attached
+
+
+@pytest.fixture
+def linking(attachment) -> PreTrainedTokenizerBase:
+    return attachment.tokenizer
+
+
+def is_virtual(token_id: int) -> bool:
+    return token_id >= 500
+
+
+def without_knowledge(encoding: dict, linking: PreTrainedTokenizerBase) -> dict:
+    """Take virtual tokens and the separators behind them out of one encoded text."""
+    separator = len(linking("x Paris x", add_special_tokens=False)["input_ids"]) - len(
+        linking._knowledge_base_tokenizer("x Paris x", add_special_tokens=False)["input_ids"]
+    )
+    keep, i = [], 0
+    ids = encoding["input_ids"]
+    while i < len(ids):
+        if is_virtual(ids[i]):
+            i += separator
+        else:
+            keep.append(i)
+            i += 1
+    return {key: [values[i] for i in keep] for key, values in encoding.items()}
+
+
+words = st.sampled_from(["Paris", "New York", "york", "Berlin", "the", "museum", "Zürich", "日本", "naïve", "a", "/"])
+glue = st.sampled_from([" ", "  ", "\n", "\t", ", ", "", "(", ")", "-", '"', "🎉", "́", " ", " \n "])
+texts = st.lists(st.tuples(glue, words), max_size=8).map(lambda parts: "".join(a + b for a, b in parts))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=texts | st.text(max_size=40))
+def test_ordinary_tokens_offsets_words_and_types_never_change(linking, tokenizer, text):
+    arguments = {"return_offsets_mapping": True, "return_token_type_ids": True}
+    with_knowledge, plain = linking(text, **arguments), tokenizer(text, **arguments)
+    found = dict(with_knowledge) | {"words": with_knowledge.word_ids()}
+    assert without_knowledge(found, linking) == dict(plain) | {"words": plain.word_ids()}
+    assert linking.decode(with_knowledge["input_ids"]) == tokenizer.decode(plain["input_ids"])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=texts, second=texts)
+def test_pairs_never_change_either(linking, tokenizer, first, second):
+    arguments = {"return_offsets_mapping": True, "return_token_type_ids": True}
+    with_knowledge, plain = linking([first], [second], **arguments), tokenizer([first], [second], **arguments)
+    found = {key: values[0] for key, values in with_knowledge.items()}
+    found |= {"words": with_knowledge.word_ids(0), "sequences": with_knowledge.sequence_ids(0)}
+    expected = {key: values[0] for key, values in plain.items()}
+    kept = without_knowledge(found, linking)
+    assert kept == expected | {"words": plain.word_ids(0), "sequences": plain.sequence_ids(0)}
+
+
+CALLS = [
+    {},
+    {"text_pair": "no name here"},
+    {"padding": "max_length", "max_length": 40},
+    {"padding": True, "pad_to_multiple_of": 8},
+    {"padding": True, "padding_side": "left", "return_tensors": "pt"},
+    {"truncation": True, "max_length": 5},
+    {"truncation": True, "max_length": 6, "stride": 2, "return_overflowing_tokens": True},
+    {"add_special_tokens": False},
+    {"return_special_tokens_mask": True, "return_length": True, "return_offsets_mapping": True},
+]
+
+
+@pytest.mark.parametrize("arguments", CALLS)
+@pytest.mark.parametrize("batch", [False, True])
+def test_text_without_mentions_is_encoded_exactly_as_before(linking, tokenizer, arguments, batch):
+    text = "the river is wide"
+    arguments = dict(arguments)
+    if batch:
+        text = [text, "yes"]
+        if "text_pair" in arguments:
+            arguments["text_pair"] = [arguments["text_pair"], ""]
+    a, b = linking(text, **arguments), tokenizer(text, **arguments)
+    assert a.keys() == b.keys()
+    for key in a:
+        same = a[key] == b[key]
+        assert same if isinstance(same, bool) else same.all()
+
+
+def test_virtual_tokens_stand_right_before_their_mentions(linking):
+    encoded = linking(TEXT, return_offsets_mapping=True)
+    places = [i for i, token_id in enumerate(encoded["input_ids"]) if is_virtual(token_id)]
+    names = linking.convert_ids_to_tokens([encoded["input_ids"][i] for i in places])
+    assert names == ["<geo:new-york>", "<geo:paris>", "<geo:paris>"]
+    for i, name in zip(places, ("New", "Paris", "Paris"), strict=True):
+        following = next(span for span, word in zip(encoded["offset_mapping"][i:], encoded.word_ids()[i:], strict=True)
+                         if word is not None and TEXT[slice(*span)].strip())  # fmt: skip
+        assert name.startswith(TEXT[slice(*following)].strip())
+        assert encoded.word_ids()[i] is None
+        assert len(set(encoded["offset_mapping"][i])) == 1
+
+
+def test_overflow_windows_cover_the_whole_text(linking, tokenizer):
+    arguments = {"truncation": True, "max_length": 12, "stride": 3, "return_overflowing_tokens": True}
+    encoded = linking([TEXT, PAIR], return_offsets_mapping=True, return_special_tokens_mask=True, **arguments)
+    assert all(len(ids) <= 12 for ids in encoded["input_ids"])
+    for sample, text in enumerate([TEXT, PAIR]):
+        seen: set[int] = set()
+        ids: list[int] = []
+        for window, owner in enumerate(encoded["overflow_to_sample_mapping"]):
+            if owner == sample:
+                ids += encoded["input_ids"][window]
+                for start, end in encoded["offset_mapping"][window]:
+                    seen |= set(range(start, end))
+        assert {i for i, c in enumerate(text) if not c.isspace()} <= seen
+        assert any(is_virtual(i) for i in ids)
+
+
+@pytest.mark.parametrize("strategy", ["longest_first", "only_first", "only_second"])
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_truncated_pairs_keep_to_the_length_and_padding_to_its_side(linking, strategy, side):
+    encoded = linking([TEXT, "Paris"], [PAIR * 3, PAIR], truncation=strategy, max_length=60, padding=True, padding_side=side)
+    lengths = {len(ids) for ids in encoded["input_ids"]}
+    assert len(lengths) == 1
+    assert max(lengths) <= 60
+    ends = [mask[-1] if side == "left" else mask[0] for mask in encoded["attention_mask"]]
+    assert ends == [1, 1]
+
+
+def test_padding_to_the_longest_counts_virtual_tokens(linking):
+    encoded = linking(["Paris", "the river is wide and she moved to the old town"], padding=True, pad_to_multiple_of=4)
+    assert len({len(ids) for ids in encoded["input_ids"]}) == 1
+    assert len(encoded["input_ids"][0]) % 4 == 0
+
+
+def test_a_stride_that_no_longer_fits_costs_the_knowledge_and_not_the_call(linking, tokenizer):
+    room = len(tokenizer("Paris New York", "a")["input_ids"])
+    arguments = {"truncation": "only_second", "max_length": room + 2, "stride": 2, "return_overflowing_tokens": True}
+    long = "she moved to the old town and bought a house"
+    encoded, plain = linking("Paris New York", long, **arguments), tokenizer("Paris New York", long, **arguments)
+    assert encoded["input_ids"] == plain["input_ids"]
+
+
+def test_pretokenized_words_keep_their_numbers(linking, tokenizer):
+    text = ["She", "saw", "New", "York", "and", "Paris"]
+    encoded = linking(text, is_split_into_words=True)
+    found = dict(encoded) | {"words": encoded.word_ids()}
+    plain = tokenizer(text, is_split_into_words=True)
+    assert without_knowledge(found, linking) == dict(plain) | {"words": plain.word_ids()}
+    virtual = [i for i in encoded["input_ids"] if is_virtual(i)]
+    assert linking.convert_ids_to_tokens(virtual) == ["<geo:new-york>", "<geo:paris>"]
+
+
+def test_given_mentions_beat_the_linker(linking):
+    given = [[Mention(0, 3, "geo:berlin")], []]
+    encoded = linking(["the Paris", "Paris"], mentions=given)
+    virtual = [[linking.convert_ids_to_tokens(i) for i in ids if is_virtual(i)] for ids in encoded["input_ids"]]
+    assert virtual == [["<geo:berlin>"], []]
+
+
+def test_a_single_text_takes_a_flat_list_and_plain_tuples(linking):
+    encoded = linking("the Paris", mentions=[(4, 9, "geo:paris-texas")])
+    assert "<geo:paris-texas>" in linking.convert_ids_to_tokens(encoded["input_ids"])
+
+
+def test_an_entity_that_is_not_known_gets_no_token(linking, tokenizer):
+    assert linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])["input_ids"] == tokenizer("the Paris")["input_ids"]
+
+
+@pytest.mark.parametrize("span", [(0, 0), (3, 2), (-1, 2), (0, 100)])
+def test_a_span_outside_its_text_is_refused(linking, span):
+    with pytest.raises(MentionError, match="does not fit"):
+        linking("the Paris", mentions=[Mention(*span, "geo:paris")])
+
+
+def test_as_many_lists_of_mentions_as_texts(linking):
+    with pytest.raises(MentionError, match="each of 2 texts"):
+        linking(["Paris", "Berlin"], mentions=[[]])
+
+
+def test_targets_never_hold_virtual_ids(linking, tokenizer):
+    encoded = linking("Paris", text_target="Paris")
+    assert any(map(is_virtual, encoded["input_ids"]))
+    assert encoded["labels"] == tokenizer("Paris")["input_ids"]
+
+
+def test_vocabulary_and_length_are_those_of_the_base(linking, tokenizer):
+    assert len(linking) == len(tokenizer)
+    assert linking.get_vocab() == tokenizer.get_vocab()
+
+
+def test_the_given_tokenizer_is_not_touched(tokenizer):
+    before, kind = tokenizer.backend_tokenizer.to_str(), type(tokenizer)
+    with KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, tokenizer) as (_, linking):
+        linking(TEXT, truncation=True, max_length=5, padding="max_length")
+    assert tokenizer.backend_tokenizer.to_str() == before
+    assert type(tokenizer) is kind
+
+
+@pytest.mark.parametrize("copied", [lambda t: pickle.loads(pickle.dumps(t)), copy.deepcopy, copy.copy])
+def test_copies_link_too(linking, copied):
+    assert copied(linking)(TEXT, PAIR)["input_ids"] == linking(TEXT, PAIR)["input_ids"]
+
+
+def test_saved_it_is_the_plain_tokenizer(linking, tokenizer, tmp_path):
+    linking.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert "Knowledge" not in type(again).__name__
+    assert again(TEXT)["input_ids"] == tokenizer(TEXT)["input_ids"]
+
+
+def test_virtual_tokens_count_as_special(linking):
+    ids = linking("Paris")["input_ids"]
+    mask = linking.get_special_tokens_mask(ids, already_has_special_tokens=True)
+    assert all(m == 1 for i, m in zip(ids, mask, strict=True) if is_virtual(i))
+
+
+def test_a_special_token_written_in_the_text_is_no_mention(linking, tokenizer):
+    text = f"the {tokenizer.unk_token} Paris"
+    span = (4, 4 + len(tokenizer.unk_token))
+    assert linking(text, mentions=[Mention(*span, "geo:paris")])["input_ids"] == tokenizer(text)["input_ids"]
+
+
+def test_words_cannot_be_added_while_attached(linking):
+    with pytest.raises(TokenizerError, match="Detach"):
+        linking.add_tokens(["neologism"])
+
+
+def test_another_attachments_tokenizer_is_refused(linking):
+    other = tiny.classifier(vocab_size=500)
+    with pytest.raises(TokenizerError, match="own tokenizer"):
+        KnowledgePlugin.for_model(other, tiny.knowledge_base()).attach(other, linking)
+
+
+@pytest.mark.parametrize("wrong", [None, "tokenizer", str.split, ByT5Tokenizer()])
+def test_what_is_no_fast_tokenizer_is_refused(wrong):
+    with pytest.raises(TokenizerError, match="fast tokenizer"):
+        KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, wrong)
+
+
+def test_threads_do_not_mix(linking):
+    texts = [TEXT, PAIR, "nothing", "Paris and York", "Berlin"] * 8
+    expected = [linking(text)["input_ids"] for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: linking(text)["input_ids"], texts)) == expected
+
+
+def test_without_aliases_texts_need_given_mentions(wordpiece):
+    kb = tiny.knowledge_base(linker="external")
+    with KnowledgePlugin.for_model(MODEL, kb).attach(MODEL, wordpiece) as (_, linking):
+        assert any(map(is_virtual, linking("Paris", mentions=[Mention(0, 5, "geo:paris")])["input_ids"]))
+        with pytest.raises(LinkingError, match="linker="):
+            linking("Paris")
+
+
+class TestReplace:
+    @pytest.fixture
+    def linking(self, tokenizer):
+        with KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, tokenizer, form="replace") as (_, linking):
+            yield linking
+
+    def test_one_virtual_token_takes_the_place_of_the_mention(self, linking, tokenizer):
+        text = "came to New York today"
+        encoded = linking(text, return_offsets_mapping=True)
+        place = next(i for i, token_id in enumerate(encoded["input_ids"]) if is_virtual(token_id))
+        assert encoded["offset_mapping"][place] == (8, 16)
+        assert encoded.word_ids()[place] == tokenizer(text).word_ids()[tokenizer(text).char_to_token(8)]
+        start, end = tokenizer(text).char_to_token(8), tokenizer(text).char_to_token(15) + 1
+        plain = tokenizer(text)["input_ids"]
+        rest = [i for i in encoded["input_ids"] if not is_virtual(i)]
+        assert rest == plain[:start] + plain[end:]
+
+    def test_the_rest_of_the_text_is_decoded(self, linking, tokenizer):
+        decoded = linking.decode(linking("came to Paris today")["input_ids"], skip_special_tokens=True)
+        assert "aris" not in decoded
+        assert "today" in decoded
