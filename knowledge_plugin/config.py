@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -148,7 +149,7 @@ class MappingConfig:
         if self.hidden_dim is not None:
             check_bound("hidden_dim", self.hidden_dim, MAX_WIDTH)
         widths = [self.input_dim, *([self.hidden_dim] if self.hidden_dim else []), self.output_dim]
-        weights = sum(i * o for i, o in zip(widths[:-1], widths[1:], strict=True))
+        weights = sum(i * o for i, o in pairwise(widths))
         check_bound("number of weights of the mapping", weights, MAX_MAPPING_WEIGHTS)
 
 
@@ -239,7 +240,7 @@ def read_config(folder: str | Path, cls: type[_Config]) -> _Config:
         raise ConfigError(f"{path} is not the JSON that this package writes: {error}") from error
     if not isinstance(data, dict) or data.pop("library_name", None) != LIBRARY_NAME:
         raise ArtifactError(
-            f"{path} does not describe a {expected}: expected \"library_name\": \"{LIBRARY_NAME}\" in it. "
+            f'{path} does not describe a {expected}: expected "library_name": "{LIBRARY_NAME}" in it. '
             "Is this the folder of another library's model?"
         )
     _check_format_version(path, data.pop("format_version", None), data.pop("library_version", None))
@@ -254,8 +255,8 @@ def _check_format_version(path: Path, found: object, written_by: object) -> None
         raise ConfigError(f"{path}: format_version: expected a text like {FORMAT_VERSION!r}, found {found!r:.80}.")
     if major.lstrip("0") != FORMAT_VERSION.split(".")[0]:
         raise FormatVersionError(
-            f"{path} is written in format {found:.20} (by {LIBRARY_NAME} {written_by!s:.20}); version {LIBRARY_VERSION} reads "
-            f"format {FORMAT_VERSION}. Type: pip install --upgrade {LIBRARY_NAME}"
+            f"{path} is written in format {found:.20} (by {LIBRARY_NAME} {written_by!s:.20}); version "
+            f"{LIBRARY_VERSION} reads format {FORMAT_VERSION}. Type: pip install --upgrade {LIBRARY_NAME}"
         )
 
 

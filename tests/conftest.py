@@ -1,5 +1,7 @@
 """Before anything is imported: a cache of its own, and no network."""
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import os

@@ -71,7 +71,7 @@ def show_sentences(result: Run, console: Console) -> None:
         after = logits(*attachment, texts).argmax(-1).tolist()
         mentions = [attachment.explain(text) for text in texts]
     countries = result.task.countries
-    console.print("\nFive test sentences (one from every sixth country, the first of each)")
+    console.print("\nFive test sentences (the first of every sixth country)")
     for example, b, a, found in zip(examples, before, after, mentions, strict=True):
         console.print(f"\n  {example.text}", highlight=False, markup=False)
         for m in found:
@@ -90,7 +90,7 @@ def show_proofs(result: Run, folder: Path, console: Console) -> None:
     model, tokenizer = result.model, result.tokenizer
     texts = [example.text for example in result.task.test[:64]]
     weights, plain = weights_hash(model), logits(model, tokenizer, texts)
-    unrelated = ["Nothing here has a name.", "It rained all day, and then it stopped."]
+    unrelated = ["The museum opened last winter.", "Heavy rain flooded several streets on Monday."]
     silent = logits(model, tokenizer, unrelated)
     attachment = result.plugin.attach(model, tokenizer)
     attached = logits(*attachment, texts)

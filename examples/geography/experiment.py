@@ -34,8 +34,8 @@ class Settings:
     """How much of everything; the defaults are the demo's, smaller ones serve the tests."""
 
     dim: int = 128
-    graph_epochs: int = 15
-    fine_tune_epochs: float = 6
+    graph_epochs: int = 5
+    fine_tune_epochs: float = 3
     affine_epochs: float = 4
     affine_learning_rate: float = 5e-3
     mlp_epochs: float = 2

@@ -16,7 +16,7 @@ from knowledge_plugin import KnowledgePlugin
 
 def main(folder: Path) -> None:
     logging.disable_progress_bar()
-    model = AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint", attn_implementation="eager").eval()
+    model = AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "checkpoint")
     texts = json.loads((folder / "texts.json").read_text())
     with KnowledgePlugin.from_pretrained(folder / "plugin").attach(model, tokenizer) as (model, tokenizer):

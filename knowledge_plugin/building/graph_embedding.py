@@ -31,20 +31,22 @@ def embed_graph(
 ) -> tuple[list[str], torch.Tensor]:
     """Train a knowledge-graph embedding and return one vector per entity.
 
-    The defaults are those of a TransE that learns quickly: the self-adversarial loss, Adam, few negatives. What the
-    vectors are worth shows in a linear probe for something known of the entities. Look at one before tuning a
-    mapping, because knowledge that is not in the vectors does not come out of them.
+    The defaults are those of a TransE that learns quickly: the self-adversarial loss, Adam, few negatives.
+    What the vectors are worth shows in a linear probe for something known of the entities. Look at one before
+    tuning a mapping, because knowledge that is not in the vectors does not come out of them.
 
     Args:
         triples: (head, relation, tail). Repeated triples count once.
         model: Name of a model of PyKEEN, for example ``"TransE"``, ``"DistMult"`` or ``"RotatE"``.
-        dim: Width of a vector. Complex vectors come back as their real and imaginary parts, and need an even width.
+        dim: Width of a vector. Complex vectors come back as their real and imaginary parts, and need an even
+            width.
         epochs: How often each triple is seen. ``None``: as often as makes 300 steps, and at least 5 times.
         batch_size: Triples per step.
         learning_rate: Of Adam.
         negatives: Corrupted triples per triple.
         margin: Of the loss, in units of the model's score.
-        model_options: Further arguments of PyKEEN's model; ``loss`` and ``loss_kwargs`` replace loss and margin.
+        model_options: Further arguments of PyKEEN's model; ``loss`` and ``loss_kwargs`` replace the loss and
+            its margin.
         seed: For weights, order and corrupted triples. The caller's random state is left as it was.
         device: Where to train.
         progress: Show a progress bar on stderr.
@@ -54,8 +56,8 @@ def embed_graph(
 
     Raises:
         MissingDependencyError: PyKEEN is not installed.
-        KnowledgeBaseError: No triples, something that is no triple of texts, a model that PyKEEN does not have or that
-            has no vector of this width per entity, or training that diverged.
+        KnowledgeBaseError: No triples, something that is no triple of texts, a model that PyKEEN does not
+            have or that has no vector of this width per entity, or training that diverged.
     """
     unique = _unique(triples)
     try:
@@ -88,7 +90,8 @@ def embed_graph(
         torch.manual_seed(seed)
         network = model_resolver.make(model, {"embedding_dim": dim} | options, triples_factory=factory)
         if _vectors(network, model).is_complex() and dim % 2 == 0:
-            network = model_resolver.make(model, {"embedding_dim": dim // 2} | options, triples_factory=factory)
+            options["embedding_dim"] = dim // 2
+            network = model_resolver.make(model, options, triples_factory=factory)
         network = network.to(device)
         loop = SLCWATrainingLoop(
             model=network,
@@ -110,7 +113,7 @@ def embed_graph(
     if vectors.is_complex():
         vectors = torch.view_as_real(vectors).flatten(1)
     if vectors.shape != (len(entities), dim):
-        raise KnowledgeBaseError(f"dim: {model} has vectors {vectors.shape[1]} wide, not {dim}. Type another dim.")
+        raise KnowledgeBaseError(f"dim: the vectors of {model} are {vectors.shape[1]} wide, not {dim}.")
     if not torch.isfinite(vectors).all():
         raise KnowledgeBaseError(f"{model} diverged. Type a learning_rate lower than {learning_rate}.")
     return entities, vectors.float().cpu().contiguous()
@@ -120,7 +123,8 @@ def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str
     """Check the triples and sort them, so that the order in which they came does not matter."""
     found = set()
     for triple in triples:
-        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(isinstance(x, str) for x in triple):
+        is_triple = isinstance(triple, (tuple, list)) and len(triple) == 3
+        if not is_triple or not all(isinstance(part, str) for part in triple):
             raise KnowledgeBaseError(f"expected triples of three texts, found {triple!r:.200}.")
         found.add(tuple(triple))
     if not found:
@@ -131,7 +135,7 @@ def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str
 def _vectors(network: Any, model: str) -> torch.Tensor:
     representations = getattr(network, "entity_representations", None)
     if not representations or len(representations[0].shape) != 1:
-        raise KnowledgeBaseError(f"model: {model} does not have a vector per entity. Type for example model='TransE'.")
+        raise KnowledgeBaseError(f"model: {model} has no vector per entity. Type for example model='TransE'.")
     with torch.no_grad():
         return representations[0](indices=None).detach()
 

@@ -30,7 +30,16 @@ app.add_typer(kb_app, name="kb")
 Artifact = Annotated[str, typer.Argument(metavar="REPO|FOLDER", help="A folder, or user/name on the Hub.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
-_PACKAGES = ["torch", "transformers", "tokenizers", "accelerate", "huggingface_hub", "safetensors", "pyarrow", "marisa-trie"]
+_PACKAGES = [
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "huggingface_hub",
+    "safetensors",
+    "pyarrow",
+    "marisa-trie",
+]
 
 
 @contextmanager

@@ -88,13 +88,14 @@ class _LinkingBackend:
     ``encode`` and their relatives meet, whatever the version of transformers.
     """
 
-    def __init__(self, backend: Tokenizer, source: KnowledgeSource) -> None:
+    def __init__(self, backend: Tokenizer, source: KnowledgeSource, unknown_id: int | None) -> None:
         # The first step alone: no truncation, no special tokens, no padding.
         plain = Tokenizer.from_str(backend.to_str())
         plain.post_processor = None
         plain.no_truncation()
         plain.no_padding()
-        special = [i for i, token in backend.get_added_tokens_decoder().items() if token.special]
+        # A word that the tokenizer does not know is a mention like any other; it needs knowledge most of all.
+        special = {i for i, token in backend.get_added_tokens_decoder().items() if token.special} - {unknown_id}
         self.__dict__.update(
             backend=backend,
             plain=plain,
@@ -309,7 +310,7 @@ def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, source: KnowledgeSou
     """
     check_tokenizer(tokenizer)
     linking = copy.deepcopy(tokenizer)
-    linking._tokenizer = _LinkingBackend(linking._tokenizer, source)
+    linking._tokenizer = _LinkingBackend(linking._tokenizer, source, tokenizer.unk_token_id)
     linking._knowledge_base_tokenizer = tokenizer
     name = f"Knowledge{type(tokenizer).__name__}"
     linking.__class__ = type(name, (_KnowledgeTokenizer, type(tokenizer)), {"__module__": __name__})

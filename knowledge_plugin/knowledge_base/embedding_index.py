@@ -175,7 +175,9 @@ def _open_shard(path: Path, config: KnowledgeBaseConfig) -> Mapping[str, torch.T
     try:
         with safe_open(path, framework="pt") as file:
             if set(file.keys()) != set(expected):
-                raise ArtifactError(f"{path}: expected the tensors {sorted(expected)}, found {sorted(file.keys())[:5]}.")
+                raise ArtifactError(
+                    f"{path}: expected the tensors {sorted(expected)}, found {sorted(file.keys())[:5]}."
+                )
             tensors = {key: file.get_tensor(key) for key in expected}
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is no whole safetensors file: {error}. Download or save it again.") from error

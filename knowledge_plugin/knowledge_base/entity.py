@@ -38,7 +38,9 @@ class Entity:
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str) or not self.id.strip() or "\0" in self.id:
-            raise KnowledgeBaseError(f"the id of an entity: expected a text that is not blank and has no NUL, found {self.id!r:.200}.")
+            raise KnowledgeBaseError(
+                f"the id of an entity: expected a text that is not blank and has no NUL, found {self.id!r:.200}."
+            )
         for name in ("aliases", "types"):
             values = getattr(self, name)
             if isinstance(values, str):  # a text is a sequence of texts, and never what was meant
@@ -50,7 +52,9 @@ class Entity:
             if not isinstance(text, str):
                 raise KnowledgeBaseError(f"{self.id!r}: {name}: expected a text, found {text!r:.80}.")
         if self.popularity is not None and not (self.popularity >= 0 and math.isfinite(self.popularity)):
-            raise KnowledgeBaseError(f"{self.id!r}: popularity: expected a number from 0 up, found {self.popularity!r}.")
+            raise KnowledgeBaseError(
+                f"{self.id!r}: popularity: expected a number from 0 up, found {self.popularity!r}."
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -123,7 +123,9 @@ class KnowledgeBase:
             ids = IdLookup.build(entity.id for entity in entities)
             tables = Tables(entity_table(entities), alias_table(entities))
         except UnicodeEncodeError as error:
-            raise KnowledgeBaseError(f"a text that is not Unicode (half a surrogate pair): {error.object!r:.200}.") from error
+            raise KnowledgeBaseError(
+                f"a text that is not Unicode (half a surrogate pair): {error.object!r:.200}."
+            ) from error
         rows, aliases = tables.counts
         kb = cls(replace(config, rows=rows, aliases=aliases, dim=index.dim, dtype=index.dtype, files={}), index, tables)
         kb._ids = ids
@@ -201,8 +203,8 @@ class KnowledgeBase:
         config = replace(self.config, files=describe_files(folder, names))
         if self._folder is not None and not config.files.items() <= self.config.files.items():
             raise ArtifactError(
-                f"{self._folder}: the files were altered since this knowledge base was opened or saved there, so that they "
-                "are no longer its own. Open it again, or save before another writes into its folder."
+                f"{self._folder}: the files were altered since this knowledge base was opened or saved there; they are "
+                "no longer its own. Open it again, or save before another writes into its folder."
             )
         write_card(folder, final, "knowledge_base.md.j2", config=config)
         (folder / CONFIG_NAME).write_text(to_json(config), encoding="utf-8")
@@ -250,7 +252,9 @@ class KnowledgeBase:
             UnknownEntityError: One of them is not in the knowledge base.
         """
         if isinstance(ids, str):
-            raise UnknownEntityError(f"rows: expected a list of ids, found the text {ids!r:.200}. Type: rows([{ids!r:.40}])")
+            raise UnknownEntityError(
+                f"rows: expected a list of ids, found the text {ids!r:.200}. Type: rows([{ids!r:.40}])"
+            )
         return torch.tensor([self.row(i) for i in ids], dtype=torch.int64)
 
     def entity_id(self, row: int) -> str:
@@ -280,7 +284,9 @@ class KnowledgeBase:
         """Return the trie of names under a case policy, built or opened at the first call."""
         with self._lock:
             if case not in self._aliases:
-                lookup = self._lookup(AliasLookup, ALIASES_NAME, case, lambda: AliasLookup.build(self._tables.names(), case))
+                lookup = self._lookup(
+                    AliasLookup, ALIASES_NAME, case, lambda: AliasLookup.build(self._tables.names(), case)
+                )
                 check_rows(lookup, len(self), self._folder or self.config.name)
                 self._aliases[case] = lookup
             return self._aliases[case]
@@ -342,7 +348,9 @@ class KnowledgeBase:
             KnowledgeBaseError: As in :meth:`from_entities`, or vectors of another width. Nothing has changed then.
         """
         new = list(entities)
-        vectors = EmbeddingIndex.from_vectors(embeddings, len(new), "float32").gather(torch.arange(len(new))) if new else None
+        vectors = (
+            EmbeddingIndex.from_vectors(embeddings, len(new), "float32").gather(torch.arange(len(new))) if new else None
+        )
         if vectors is None:
             return
         if vectors.shape[1] != self.config.dim:

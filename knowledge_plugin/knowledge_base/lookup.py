@@ -223,7 +223,7 @@ def _put(lookup: _Lookup, folder: Path) -> None:
 
 
 def check_rows(lookup: AliasLookup, rows: int, where: object) -> None:
-    """Raise :class:`ArtifactError` if a name leads to a row that the knowledge base does not have, or a prior is none."""
+    """Raise :class:`ArtifactError` if a name leads to a row that is not there, or a prior is no share."""
     if len(lookup.rows) and not 0 <= int(lookup.rows.min()) <= int(lookup.rows.max()) < rows:
         raise ArtifactError(f"{where}: the alias table leads to rows that are not there (0 to {rows - 1} are).")
     if len(lookup.priors) and not 0 <= float(lookup.priors.min()) <= float(lookup.priors.max()) <= 1:

@@ -216,7 +216,9 @@ class _ParquetReader:
         table.validate(full=True)  # text that is no UTF-8
         for name in set(table.schema.names) & set(self._required):
             if table[name].null_count:
-                raise ArtifactError(f"{self._path}: column {name!r}: expected a value in every row, found none in some.")
+                raise ArtifactError(
+                    f"{self._path}: column {name!r}: expected a value in every row, found none in some."
+                )
         return table
 
 

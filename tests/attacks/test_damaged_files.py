@@ -56,11 +56,17 @@ def test_a_damaged_file_of_a_knowledge_base(kb_folder, name, damage):
     assert not Evil.unpickled
 
 
-@pytest.mark.parametrize("damage", sorted(set(DAMAGES) - {"missing", "one byte more"}))
-@pytest.mark.parametrize("name", FILES)
+# A Parquet file is read from its end: whatever its first bytes are, it is whole.
+DECEPTIONS = [
+    (name, damage)
+    for name in FILES
+    for damage in sorted(set(DAMAGES) - {"missing", "one byte more"})
+    if name == SHARD or damage != "beginning altered"
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DECEPTIONS)
 def test_a_damaged_file_whose_sum_the_config_declares(kb_folder, name, damage):
-    if name.endswith(".parquet") and damage == "beginning altered":
-        pytest.skip("a Parquet file is read from its end")
     DAMAGES[damage](kb_folder / name)
     redeclare(kb_folder, name)
     with pytest.raises(ArtifactError):

@@ -12,7 +12,18 @@ from knowledge_plugin import KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.errors import ArtifactError
 from tests.attacks.hostile import SHARD, contents, read_json, save_kb, save_plugin
 
-OUTSIDE = ["{outside}", "../victim", "a/../../victim", "..\\victim", "C:\\victim", "c:victim", "\\\\host\\victim", "./config.json", "a\0b", ""]
+OUTSIDE = [
+    "{outside}",
+    "../victim",
+    "a/../../victim",
+    "..\\victim",
+    "C:\\victim",
+    "c:victim",
+    "\\\\host\\victim",
+    "./config.json",
+    "a\0b",
+    "",
+]
 
 
 @pytest.fixture

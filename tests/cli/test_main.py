@@ -142,7 +142,9 @@ def test_linking_without_names_exits_with_1(tmp_path):
     assert "LinkingError" in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [("no-such-command",), ("inspect",), ("env", "--no-such-option"), ("kb", "info"), ("kb", "x")])
+@pytest.mark.parametrize(
+    "arguments", [("no-such-command",), ("inspect",), ("env", "--no-such-option"), ("kb", "info"), ("kb", "x")]
+)
 def test_wrong_use_exits_with_2(arguments):
     assert run(*arguments).exit_code == 2
 
@@ -168,6 +170,8 @@ def test_names_are_not_taken_for_markup(tmp_path):
 
 def test_the_console_script_and_its_exit_code(tmp_path):
     script = "from knowledge_plugin.cli.main import app; app()"
-    done = subprocess.run([sys.executable, "-c", script, "kb", "info", tmp_path], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script, "kb", "info", tmp_path], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout) == (1, "")
     assert "expected a file config.json" in done.stderr.replace("\n", " ")

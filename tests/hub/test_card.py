@@ -21,7 +21,9 @@ def kb_config(**changes):
 
 
 def plugin_config(name):
-    return KnowledgePluginConfig(BaseModelConfig(name, 100, 16, FingerprintConfig([0], "AA")), MappingConfig("affine", 8, 16))
+    return KnowledgePluginConfig(
+        BaseModelConfig(name, 100, 16, FingerprintConfig([0], "AA")), MappingConfig("affine", 8, 16)
+    )
 
 
 def front_matter(card):

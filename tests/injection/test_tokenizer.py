@@ -236,8 +236,8 @@ def test_virtual_tokens_count_as_special(linking):
 
 
 def test_a_special_token_written_in_the_text_is_no_mention(linking, tokenizer):
-    text = f"the {tokenizer.unk_token} Paris"
-    span = (4, 4 + len(tokenizer.unk_token))
+    text = f"the {tokenizer.pad_token} Paris"
+    span = (4, 4 + len(tokenizer.pad_token))
     assert linking(text, mentions=[Mention(*span, "geo:paris")])["input_ids"] == tokenizer(text)["input_ids"]
 
 

@@ -122,7 +122,9 @@ def test_int8_of_a_row_of_zeros():
     assert torch.equal(EmbeddingIndex.from_vectors(table, 2, "int8").gather(torch.arange(2)), table)
 
 
-@pytest.mark.parametrize("vectors", [TABLE[:36], TABLE[0], TABLE[None], torch.zeros(37, 0), 5, [], None, "text", [[1], [2, 3]]])
+@pytest.mark.parametrize(
+    "vectors", [TABLE[:36], TABLE[0], TABLE[None], torch.zeros(37, 0), 5, [], None, "text", [[1], [2, 3]]]
+)
 def test_another_shape_is_refused(vectors):
     with pytest.raises(KnowledgeBaseError, match="embeddings: expected"):
         EmbeddingIndex.from_vectors(vectors, 37)

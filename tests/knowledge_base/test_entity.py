@@ -16,7 +16,11 @@ def test_lists_become_tuples():
 
 
 def test_names_are_label_and_aliases_without_blanks_and_repetitions():
-    assert Entity("x:1", "Ada", aliases=["A. L.", "Ada", " ", "A. L.", "Lovelace"]).names == ("Ada", "A. L.", "Lovelace")
+    assert Entity("x:1", "Ada", aliases=["A. L.", "Ada", " ", "A. L.", "Lovelace"]).names == (
+        "Ada",
+        "A. L.",
+        "Lovelace",
+    )
     assert Entity("x:1", "  ").names == ()
 
 

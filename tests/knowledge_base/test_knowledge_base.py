@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from knowledge_plugin import Entity, KnowledgeBase
-from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError, KnowledgePluginError, SaveError, UnknownEntityError
+from knowledge_plugin.errors import (
+    ArtifactError,
+    KnowledgeBaseError,
+    KnowledgePluginError,
+    SaveError,
+    UnknownEntityError,
+)
 from knowledge_plugin.hub.folder import check_sums
 from knowledge_plugin.knowledge_base import embedding_index
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup
@@ -58,7 +64,9 @@ def test_an_entity_comes_back_as_it_was_given(opened, kb):
 
 
 def test_every_optional_field_comes_back(opened):
-    full = Entity("x:1", "Ada", ["A. L."], description="Countess.\n2nd line", types=["person", "author"], popularity=0.5)
+    full = Entity(
+        "x:1", "Ada", ["A. L."], description="Countess.\n2nd line", types=["person", "author"], popularity=0.5
+    )
     bare = Entity("x:2", "Bob")
     found = opened(KnowledgeBase.from_entities([bare, full], [[1.0], [2.0]], name="people"))
     assert found["x:1"] == full
@@ -103,7 +111,23 @@ def test_vectors_of_nothing(opened, rows):
 
 
 @pytest.mark.parametrize(
-    "rows", [[3], [-1], [0, 99], [0.5], [1.0], np.array([0.5]), torch.tensor([0.5]), [[0]], 0, ["0"], "0", None, [None], [[0], [1, 2]]]
+    "rows",
+    [
+        [3],
+        [-1],
+        [0, 99],
+        [0.5],
+        [1.0],
+        np.array([0.5]),
+        torch.tensor([0.5]),
+        [[0]],
+        0,
+        ["0"],
+        "0",
+        None,
+        [None],
+        [[0], [1, 2]],
+    ],
 )
 def test_rows_that_are_no_rows(rows):
     with pytest.raises(KnowledgeBaseError, match="rows: expected"):
@@ -147,7 +171,9 @@ def test_repr_says_what_it_is(kb):
 # ---- what makes none ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vectors", [torch.eye(2), torch.eye(4), torch.zeros(3), [], torch.zeros(3, 0), torch.zeros(3, 2, 2)])
+@pytest.mark.parametrize(
+    "vectors", [torch.eye(2), torch.eye(4), torch.zeros(3), [], torch.zeros(3, 0), torch.zeros(3, 2, 2)]
+)
 def test_rows_that_do_not_match_the_entities(vectors):
     with pytest.raises(KnowledgeBaseError, match="one row per entity"):
         KnowledgeBase.from_entities(entities(3), vectors, name="t")
@@ -190,7 +216,13 @@ def test_an_alias_will_do_for_a_label(opened):
 
 
 @pytest.mark.parametrize(
-    "entity", [Entity("x:\ud800", "a"), Entity("x", "\ud800"), Entity("x", "a", description="\udfff"), Entity("x", "a", ["\ud83d"])]
+    "entity",
+    [
+        Entity("x:\ud800", "a"),
+        Entity("x", "\ud800"),
+        Entity("x", "a", description="\udfff"),
+        Entity("x", "a", ["\ud83d"]),
+    ],
 )
 def test_half_a_surrogate_pair_is_no_text(entity):
     with pytest.raises(KnowledgeBaseError, match="not Unicode"):
@@ -264,13 +296,15 @@ def test_a_file_is_no_place_for_a_knowledge_base(tmp_path, kb):
 def test_what_another_wrote_over_its_files_is_not_taken_for_its_own(tmp_path, kb):
     kb.save_pretrained(tmp_path / "a")
     make(5).save_pretrained(tmp_path / "a")
-    with pytest.raises(KnowledgePluginError, match="altered|changed"):
+    with pytest.raises(KnowledgePluginError, match="altered"):
         kb.save_pretrained(tmp_path / "b")
     assert not (tmp_path / "b" / "config.json").exists()
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(str.strip)
+IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12).filter(
+    str.strip
+)
 
 
 @given(data=st.data())
@@ -294,7 +328,11 @@ def test_any_unicode_survives(tmp_path_factory, data):
 
 
 def use_lookups(kb):
-    return kb.rows(["geo:york"]).tolist(), kb.alias_lookup("insensitive").best("york"), kb.alias_lookup("sensitive").best("york")
+    return (
+        kb.rows(["geo:york"]).tolist(),
+        kb.alias_lookup("insensitive").best("york"),
+        kb.alias_lookup("sensitive").best("york"),
+    )
 
 
 def test_the_second_opening_builds_nothing(tmp_path, kb, monkeypatch):

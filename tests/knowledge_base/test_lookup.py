@@ -143,7 +143,10 @@ DAMAGES = {
     "missing array": lambda folder: (folder / "key_of_row.npy").unlink(),
     "missing manifest": lambda folder: (folder / "manifest.json").unlink(),
     "truncated manifest": lambda folder: truncate(folder / "manifest.json"),
-    "manifest of nothing": lambda folder: ((folder / "manifest.json").write_text("{}"), truncate(folder / "keys.marisa")),
+    "manifest of nothing": lambda folder: (
+        (folder / "manifest.json").write_text("{}"),
+        truncate(folder / "keys.marisa"),
+    ),
     "manifest of nothing, array": lambda folder: (
         (folder / "manifest.json").write_text("{}"),
         (folder / "row_of_key.npy").write_bytes(b""),

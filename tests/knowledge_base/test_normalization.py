@@ -10,7 +10,9 @@ from knowledge_plugin.knowledge_base.normalization import normalize, normalize_w
 
 CASES = ("insensitive", "sensitive")
 # Letters that change their length or their neighbours when they are normalised, among ordinary ones.
-NASTY = "aAeE zZ.-'\u0301\u0323\u0308\u0327İIıßſÅÅéÉṩΣσςΩΩक\u093fक़\u0915\u093c가\u1100\u1161\u11a8\u1161ﬁ\u0345ᾼ\u200d東\n"
+NASTY = (
+    "aAeE zZ.-'\u0301\u0323\u0308\u0327İIıßſÅÅéÉṩΣσςΩΩक\u093fक़\u0915\u093c가\u1100\u1161\u11a8\u1161ﬁ\u0345ᾼ\u200d東\n"
+)
 TEXTS = st.one_of(st.text(NASTY, max_size=30), st.text(max_size=30))
 
 
@@ -21,7 +23,13 @@ def spans_of(text, case):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("Cafe\u0301", "café"), ("Café", "café"), ("ÅNGSTRÖM", "ångström"), ("\u212bngstrom", "ångstrom"), ("東京", "東京")],
+    [
+        ("Cafe\u0301", "café"),
+        ("Café", "café"),
+        ("ÅNGSTRÖM", "ångström"),
+        ("\u212bngstrom", "ångstrom"),
+        ("東京", "東京"),
+    ],
 )
 def test_one_way_of_writing(text, expected):
     assert normalize(text, "insensitive") == expected
@@ -69,7 +77,11 @@ def test_the_original_of_a_slice_normalises_to_the_slice(text, case, data):
     normalized, spans = spans_of(text, case)
     first = data.draw(st.integers(0, len(spans)))
     last = data.draw(st.integers(first, len(spans)))
-    if first == last or (first and spans[first - 1] == spans[first]) or (last < len(spans) and spans[last] == spans[last - 1]):
+    if (
+        first == last
+        or (first and spans[first - 1] == spans[first])
+        or (last < len(spans) and spans[last] == spans[last - 1])
+    ):
         return  # an empty slice, or one that cuts through a letter
     original = text[spans[first][0] : spans[last - 1][1]]
     # Lower case of a sigma depends on its neighbours, which a slice may lack.

@@ -12,7 +12,9 @@ from knowledge_plugin.knowledge_base import tables
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
 
 ENTITIES = [
-    Entity("x:1", "Paris", aliases=["City of Light"], description="A city.", types=["city", "capital"], popularity=98.0),
+    Entity(
+        "x:1", "Paris", aliases=["City of Light"], description="A city.", types=["city", "capital"], popularity=98.0
+    ),
     Entity("x:2", "paris", popularity=0.0),
     Entity("x:3", "", aliases=["only an alias"]),
     Entity("x:4", "Zürich 東京 🗼", aliases=["a\nb", "tab\t", "nul\0nul"], description=""),

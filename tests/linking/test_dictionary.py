@@ -49,7 +49,9 @@ def test_a_match_ends_where_a_word_ends(text):
     assert found(text, "York") == []
 
 
-@pytest.mark.parametrize("text", ["York", "(York)", "York.", "York's", "the-York-line", "«York»", "York\n", "\tYork,", "...York…"])
+@pytest.mark.parametrize(
+    "text", ["York", "(York)", "York.", "York's", "the-York-line", "«York»", "York\n", "\tYork,", "...York…"]
+)
 def test_signs_and_blanks_are_boundaries(text):
     assert found(text, "York") == [("York", "York")]
 
@@ -91,7 +93,9 @@ def test_decomposed_text_has_the_offsets_of_the_text_as_it_is():
 
 
 def test_a_decomposed_name_is_found_in_composed_text():
-    assert found("in Zürich", unicodedata.normalize("NFD", "Zürich")) == [("Zürich", unicodedata.normalize("NFD", "Zürich"))]
+    assert found("in Zürich", unicodedata.normalize("NFD", "Zürich")) == [
+        ("Zürich", unicodedata.normalize("NFD", "Zürich"))
+    ]
 
 
 def test_a_mark_makes_another_letter():
@@ -123,7 +127,9 @@ def test_a_final_sigma_is_found(text):
 
 def test_the_prior_decides_and_is_the_score():
     kb = knowledge_base(
-        Entity("x:texas", "Paris", popularity=24_999), Entity("x:france", "Paris", popularity=74_999), Entity("x:rome", "Rome")
+        Entity("x:texas", "Paris", popularity=24_999),
+        Entity("x:france", "Paris", popularity=74_999),
+        Entity("x:rome", "Rome"),
     )
     (mention,) = DictionaryLinker(kb)(["Paris"])[0]
     assert mention.entity_id == "x:france"
@@ -189,8 +195,49 @@ def test_a_saved_knowledge_base_links_alike(tmp_path, kb):
     assert DictionaryLinker(KnowledgeBase.from_pretrained(tmp_path))(texts) == DictionaryLinker(kb)(texts)
 
 
-NAMES = ["aa", "aa bb", "bb aa", "b", "bb.", ".aa", "é", "éa", "İi", "a\u0323\u0301b", "कि", "ß", "東", "Σa", "a's", "a-b", "각"]
-PIECES = ["a", "b", "aa", "bb", " ", "  ", ".", "-", "'", "\u0301", "\u0323", "é", "İ", "i", "क", "ि", "ß", "東", "Σ", "\u1100\u1161", "\u11a8", "\n"]
+NAMES = [
+    "aa",
+    "aa bb",
+    "bb aa",
+    "b",
+    "bb.",
+    ".aa",
+    "é",
+    "éa",
+    "İi",
+    "a\u0323\u0301b",
+    "कि",
+    "ß",
+    "東",
+    "Σa",
+    "a's",
+    "a-b",
+    "각",
+]
+PIECES = [
+    "a",
+    "b",
+    "aa",
+    "bb",
+    " ",
+    "  ",
+    ".",
+    "-",
+    "'",
+    "\u0301",
+    "\u0323",
+    "é",
+    "İ",
+    "i",
+    "क",
+    "ि",
+    "ß",
+    "東",
+    "Σ",
+    "\u1100\u1161",
+    "\u11a8",
+    "\n",
+]
 WORD = regex.compile(r"[\w\p{M}]")
 
 
@@ -214,7 +261,9 @@ def test_every_mention_lies_in_the_text_at_boundaries_and_alone(linkers, text):
                 assert not (0 < edge < len(text) and WORD.match(text[edge - 1]) and WORD.match(text[edge]))
             name = mention.entity_id.removeprefix("x:")
             words = text[mention.start : mention.end]
-            same = (lambda s: unicodedata.normalize("NFC", s).lower().replace("ς", "σ")) if linker.case == "insensitive" else (
-                lambda s: unicodedata.normalize("NFC", s)
+            same = (
+                (lambda s: unicodedata.normalize("NFC", s).lower().replace("ς", "σ"))
+                if linker.case == "insensitive"
+                else (lambda s: unicodedata.normalize("NFC", s))
             )
             assert same(words) == same(name)

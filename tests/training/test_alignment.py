@@ -7,7 +7,20 @@ from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
 from knowledge_plugin.errors import IncompatibleModelError, MappingError, TrainingError
 from tests import tiny
 
-WORDS = ["paris", "museum", "mayor", "train", "river", "house", "harbour", "town", "spring", "morning", "vienna", "prague"]
+WORDS = [
+    "paris",
+    "museum",
+    "mayor",
+    "train",
+    "river",
+    "house",
+    "harbour",
+    "town",
+    "spring",
+    "morning",
+    "vienna",
+    "prague",
+]
 NAMES = [f"{a} {b}" for a in WORDS for b in WORDS if a != b] + WORDS
 
 
@@ -50,7 +63,9 @@ def test_a_linear_relation_without_any_ridge(model, wordpiece):
 def test_r2_is_the_share_of_explained_variance(model, wordpiece):
     entities = [Entity(f"x:{i}", name) for i, name in enumerate(NAMES)]
     vectors = torch.randn(len(NAMES), 5, generator=torch.Generator().manual_seed(2))
-    plugin = KnowledgePlugin.for_model(model, KnowledgeBase.from_entities(entities, vectors, name="noise"), mapping="affine")
+    plugin = KnowledgePlugin.for_model(
+        model, KnowledgeBase.from_entities(entities, vectors, name="noise"), mapping="affine"
+    )
     report = align(plugin, model, wordpiece, ridge=3.0)
     names = torch.stack([name_embedding(model, wordpiece, name) for name in NAMES])
     found = plugin.word_embeddings([entity.id for entity in entities])
@@ -65,7 +80,9 @@ def test_more_ridge_pulls_towards_the_mean_name(model, wordpiece):
     plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
     report = align(plugin, model, wordpiece, ridge=1e12)
     assert abs(report.r2) < 1e-3
-    torch.testing.assert_close(plugin.word_embeddings(["x:0", "x:5"]), names.mean(0).expand(2, -1), atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(
+        plugin.word_embeddings(["x:0", "x:5"]), names.mean(0).expand(2, -1), atol=1e-4, rtol=1e-3
+    )
 
 
 def test_fewer_entities_than_dimensions(model, wordpiece, kb):
@@ -109,7 +126,8 @@ def test_batches_make_no_difference(model, wordpiece, kb, monkeypatch):
 def test_a_saved_knowledge_base_aligns_alike(model, wordpiece, kb, tmp_path):
     kb.save_pretrained(tmp_path)
     plugins = [
-        KnowledgePlugin.for_model(model, each, mapping="affine") for each in (kb, KnowledgeBase.from_pretrained(tmp_path))
+        KnowledgePlugin.for_model(model, each, mapping="affine")
+        for each in (kb, KnowledgeBase.from_pretrained(tmp_path))
     ]
     assert align(plugins[0], model, wordpiece) == align(plugins[1], model, wordpiece)
     assert torch.equal(plugins[0].word_embeddings(["geo:york"]), plugins[1].word_embeddings(["geo:york"]))

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from knowledge_plugin.training.frozen import config_kept, frozen
-from tests import tiny
 
 
 def state(model):

@@ -55,7 +55,16 @@ def trainer(model, plugin, rows, wordpiece, tmp_path):
     """Makes trainers of the same model and plugin."""
 
     def make(folder="run", train_dataset=rows, processing_class=wordpiece, plugin=plugin, model=model, **options):
-        names = ("base_dropout", "objective", "linker", "form", "data_collator", "eval_dataset", "compute_metrics", "callbacks")
+        names = (
+            "base_dropout",
+            "objective",
+            "linker",
+            "form",
+            "data_collator",
+            "eval_dataset",
+            "compute_metrics",
+            "callbacks",
+        )
         own = {name: options.pop(name) for name in names if name in options}
         arguments = {
             "learning_rate": 1e-2,
@@ -281,7 +290,12 @@ def test_save_model_writes_the_plugin_and_not_the_base(trainer, plugin, model, k
     run.save_model(tmp_path / "elsewhere")
     for folder in (tmp_path / "run", tmp_path / "elsewhere"):
         assert "mapping.safetensors" in files(folder)
-        assert not {"model.safetensors", "pytorch_model.bin", "adapter_config.json", "adapter_model.safetensors"} & files(folder)
+        assert not {
+            "model.safetensors",
+            "pytorch_model.bin",
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        } & files(folder)
         opened = KnowledgePlugin.from_pretrained(folder)
         assert torch.equal(weights(opened), weights(plugin))
 
@@ -306,7 +320,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_ends(trainer, model, kb, 
     whole = plugin()
     trainer("whole", plugin=whole, save_strategy="steps", save_steps=4, max_steps=8, base_dropout=base_dropout).train()
     resumed = plugin()
-    run = trainer("resumed", plugin=resumed, save_strategy="steps", save_steps=4, max_steps=8, base_dropout=base_dropout)
+    run = trainer(
+        "resumed", plugin=resumed, save_strategy="steps", save_steps=4, max_steps=8, base_dropout=base_dropout
+    )
     run.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-4"))
     assert run.state.global_step == 8
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
