@@ -50,7 +50,9 @@ def main() -> None:
     (folder / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def row(work_id: str, work: str, published: float | None, ours: float, unit: str, ratio: float, budget: str, met: bool) -> dict:
+def row(
+    work_id: str, work: str, published: float | None, ours: float, unit: str, ratio: float, budget: str, met: bool
+) -> dict:
     """Return one line of the results."""
     return {
         "id": work_id, "work": work, "published": published, "ours": ours,
@@ -90,7 +92,16 @@ def embedding_row(model: BertForSequenceClassification, plugin: KnowledgePlugin,
         assert torch.allclose(ours(), published(), atol=1e-5)
         times = alternate({"ours": ours, "published": published})
     a, b = median(times["published"]), median(times["ours"])
-    return row("2a", f"embedding of {BATCH} x {LENGTH}, 2 mentions each", 1e3 * a, 1e3 * b, "ms", b / a, "<= 1/20", b / a <= 0.05)
+    return row(
+        "2a",
+        f"embedding of {BATCH} x {LENGTH}, 2 mentions each",
+        1e3 * a,
+        1e3 * b,
+        "ms",
+        b / a,
+        "<= 1/20",
+        b / a <= 0.05,
+    )
 
 
 def forward_rows(model: BertForSequenceClassification, plugin: KnowledgePlugin) -> list[dict]:
@@ -133,7 +144,16 @@ def linking_row(kb: KnowledgeBase, words: list[str], names: list[str], rng: rand
     linker = DictionaryLinker(kb)
     seconds = median(alternate({"ours": lambda: linker(texts)})["ours"])
     speed = count / seconds
-    return row("4", f"words linked against {ENTITIES} aliases", None, speed, "words/s", float("nan"), ">= 250,000", speed >= 250_000)
+    return row(
+        "4",
+        f"words linked against {ENTITIES} aliases",
+        None,
+        speed,
+        "words/s",
+        float("nan"),
+        ">= 250,000",
+        speed >= 250_000,
+    )
 
 
 def show(rows: list[dict]) -> None:
@@ -144,7 +164,16 @@ def show(rows: list[dict]) -> None:
     for r in rows:
         published = "-" if r["published"] is None else f"{r['published']:,.2f}"
         ratio = "-" if r["ratio"] != r["ratio"] else f"{r['ratio']:.4f}"
-        table.add_row(r["id"], r["work"], published, f"{r['ours']:,.2f}", r["unit"], ratio, r["budget"], "yes" if r["met"] else "no")
+        table.add_row(
+            r["id"],
+            r["work"],
+            published,
+            f"{r['ours']:,.2f}",
+            r["unit"],
+            ratio,
+            r["budget"],
+            "yes" if r["met"] else "no",
+        )
     Console(width=130).print(table)
 
 

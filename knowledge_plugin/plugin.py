@@ -64,7 +64,8 @@ class KnowledgePlugin:
 
     def __repr__(self) -> str:
         m, base = self.config.mapping, self.config.base_model
-        return f"KnowledgePlugin({self.knowledge_base!r}, mapping={m.kind} {m.input_dim}->{m.output_dim}, base={base.name!r})"
+        shape = f"{m.kind} {m.input_dim}->{m.output_dim}"
+        return f"KnowledgePlugin({self.knowledge_base!r}, mapping={shape}, base={base.name!r})"
 
     # ---- making one ----------------------------------------------------------------------------------------------
 
@@ -147,7 +148,9 @@ class KnowledgePlugin:
         )
         config = read_config(folder, KnowledgePluginConfig)
         if set(config.files) != {MAPPING_NAME}:
-            raise ArtifactError(f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}.")
+            raise ArtifactError(
+                f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}."
+            )
         check_sums(folder, config.files)  # the mapping is small, so its sum is checked each time
         knowledge_base = KnowledgeBase.from_pretrained(folder / KNOWLEDGE_BASE_FOLDER)
         if index_device == "cpu":

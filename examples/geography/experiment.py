@@ -33,10 +33,11 @@ from knowledge_plugin.evaluation import random, shuffled
 class Settings:
     """How much of everything; the defaults are the demo's, smaller ones serve the tests."""
 
+    min_population: int = 15_000
     dim: int = 128
-    graph_epochs: int = 5
-    fine_tune_epochs: float = 3
-    affine_epochs: float = 4
+    graph_epochs: int | None = None
+    fine_tune_epochs: float = 4
+    affine_epochs: float = 2
     affine_learning_rate: float = 5e-3
     mlp_epochs: float = 2
     mlp_learning_rate: float = 1e-3
@@ -62,7 +63,9 @@ class Stage:
 def make_knowledge_base(geonames: GeoNames, variant: Variant, settings: Settings, seed: int) -> KnowledgeBase:
     """Embed the graph and join the vectors to names."""
     entities = build_entities(geonames, variant)
-    ids, vectors = embed_graph(build_triples(geonames, variant), dim=settings.dim, epochs=settings.graph_epochs, seed=seed)
+    ids, vectors = embed_graph(
+        build_triples(geonames, variant), dim=settings.dim, epochs=settings.graph_epochs, seed=seed
+    )
     row = {entity_id: i for i, entity_id in enumerate(ids)}
     entities = [entity for entity in entities if entity.id in row]
     return KnowledgeBase.from_entities(
@@ -82,7 +85,12 @@ def make_checkpoint(
     model, tokenizer = load_base(task.countries, seed)
     with redirect_stdout(sys.stderr):
         fine_tune(
-            model, tokenizer, task.train, epochs=settings.fine_tune_epochs, seed=seed, output_dir=str(folder / "trainer")
+            model,
+            tokenizer,
+            task.train,
+            epochs=settings.fine_tune_epochs,
+            seed=seed,
+            output_dir=str(folder / "trainer"),
         )
     model.save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
@@ -117,6 +125,7 @@ def map_tune(
         plugin=plugin,
         objective="task",
         processing_class=tokenizer,
+        base_dropout=0.0,  # the sentences are new to the checkpoint, so its loss says enough without
         args=TrainingArguments(
             str(folder / "trainer"),
             learning_rate=settings.mlp_learning_rate if mapping == "mlp" else settings.affine_learning_rate,
@@ -160,7 +169,9 @@ def weights_hash(model: PreTrainedModel) -> str:
 @torch.inference_mode()
 def logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> torch.Tensor:
     """Return the logits of a few texts, ``[texts, labels]``."""
-    return model(**tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")).logits
+    return model(
+        **tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_LENGTH, return_tensors="pt")
+    ).logits
 
 
 @dataclass
@@ -188,7 +199,7 @@ def run(variant: Variant, seed: int, folder: Path, settings: Settings, checkpoin
         The figures (fractions by row of the table), and what they were measured on.
     """
     stage = Stage(9 if checkpoint is None else 7)
-    geonames = load_geonames()
+    geonames = load_geonames(settings.min_population)
     if checkpoint is None:
         task = build_task(geonames, seed=seed, countries=settings.countries, cities=settings.cities)
         stage(f"fine-tuning all-MiniLM-L6-v2 on {len(task.train)} sentences, without knowledge")

@@ -28,7 +28,7 @@ def mean(runs: Sequence[Figures]) -> dict[str, float]:
 
 
 def table(title: str, columns: Mapping[str, Sequence[Figures]]) -> Table:
-    """Lay out accuracy in percent: a column for each knowledge base, with the spread over seeds where there are several."""
+    """Lay out accuracy in percent: a column for each knowledge base, with the spread where there are several seeds."""
     result = Table(title=title, title_justify="left")
     result.add_column("the frozen classifier with ...")
     for name in columns:
@@ -71,11 +71,15 @@ def save_plot(path: Path, columns: Mapping[str, Sequence[Figures]], subtitle: st
                 axes.plot([100 * run[row] for run in runs], [place] * len(runs), ".", color="black", markersize=4)
             right = max([value] + [100 * run[row] for run in runs])
             axes.annotate(f"{value:.1f}", (right, place), (5, 0), textcoords="offset points", va="center", fontsize=9)
-    axes.set_yticks(range(len(ROWS)), [label.strip() if not label.startswith(" ") else label for label in ROWS.values()])
+    axes.set_yticks(
+        range(len(ROWS)), [label.strip() if not label.startswith(" ") else label for label in ROWS.values()]
+    )
     axes.invert_yaxis()
     axes.set_xlim(0, 105)
     axes.set_xlabel("test sentences whose country is named, in percent")
-    axes.set_title("A frozen classifier names the country of cities it has never seen\n" + subtitle, fontsize=10, loc="left")
+    axes.set_title(
+        "A frozen classifier names the country of cities it has never seen\n" + subtitle, fontsize=10, loc="left"
+    )
     axes.spines[["top", "right"]].set_visible(False)
     if len(columns) > 1:
         handles = [pyplot.Rectangle((0, 0), 1, 1, color=f"C{c}") for c in range(len(columns))]

@@ -121,12 +121,13 @@ def embed_graph(
 
 def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Check the triples and sort them, so that the order in which they came does not matter."""
-    found = set()
+    found: set[tuple[str, str, str]] = set()
     for triple in triples:
         is_triple = isinstance(triple, (tuple, list)) and len(triple) == 3
         if not is_triple or not all(isinstance(part, str) for part in triple):
             raise KnowledgeBaseError(f"expected triples of three texts, found {triple!r:.200}.")
-        found.add(tuple(triple))
+        head, relation, tail = triple
+        found.add((head, relation, tail))
     if not found:
         raise KnowledgeBaseError("expected at least one triple (head, relation, tail), found none.")
     return sorted(found)

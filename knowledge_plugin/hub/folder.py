@@ -140,14 +140,10 @@ def finish_save(folder: Path) -> None:
 
 def checksum(path: str | Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file) -> str:  # type: ignore[no-untyped-def]  # Python 3.10
     digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
     return digest.hexdigest()
 
 

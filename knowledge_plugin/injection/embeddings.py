@@ -60,7 +60,9 @@ def as_looked_up(embedding: nn.Embedding, rows: torch.Tensor) -> torch.Tensor:
     stand_in = copy.copy(embedding)
     # Own dictionaries, so that nothing here reaches the user's module: no hooks, no wrapped forward, and no padding
     # row, which would get no gradient.
-    stand_in.__dict__ = {k: v for k, v in embedding.__dict__.items() if k not in ("forward", "_hf_hook", "_old_forward")}
+    stand_in.__dict__ = {
+        k: v for k, v in embedding.__dict__.items() if k not in ("forward", "_hf_hook", "_old_forward")
+    }
     for name in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"):
         stand_in.__dict__[name] = type(embedding.__dict__[name])()
     stand_in.__dict__["_parameters"] = dict(embedding._parameters)

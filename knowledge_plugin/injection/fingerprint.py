@@ -51,7 +51,9 @@ def describe_base_model(model: nn.Module) -> BaseModelConfig:
     # Padding rows are zero and say nothing; float16 must be able to hold what is kept.
     fit = (rows.norm(dim=1) > 1e-4) & (rows.abs().amax(dim=1) < 6e4)
     chosen = fit.nonzero().flatten()
-    chosen = chosen[torch.linspace(0, len(chosen) - 1, min(len(chosen), _ROWS)).long()] if len(chosen) else torch.tensor([0])
+    chosen = (
+        chosen[torch.linspace(0, len(chosen) - 1, min(len(chosen), _ROWS)).long()] if len(chosen) else torch.tensor([0])
+    )
     vectors = rows[chosen].to(torch.float16).numpy().astype("<f2").tobytes()
     name = str(getattr(getattr(model, "config", None), "_name_or_path", "") or "")
     return BaseModelConfig(

@@ -82,8 +82,8 @@ class EmbeddingHook:
     def _before(self, module: nn.Embedding, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         if module.num_embeddings != self.vocab_size:
             raise AttachmentError(
-                f"the model's word embeddings were resized from {self.vocab_size} to {module.num_embeddings} rows while a "
-                "plugin was attached, so that virtual ids now mean words. Detach, resize, then attach."
+                f"the model's word embeddings were resized from {self.vocab_size} to {module.num_embeddings} rows "
+                "while a plugin was attached, so that virtual ids now mean words. Detach, resize, then attach."
             )
         ids = args[0] if args else kwargs["input"]
         # One slot and no stack: a forward that raises leaves nothing behind.

@@ -88,7 +88,9 @@ def splice(
             parts = [(item.token_id, f"<{item.token_id}>"), *zip(separator.ids, separator.tokens, strict=True)]
             piece = [(token_id, token, None, span, 1) for token_id, token in parts]
             cut = slice(first, first)
-        for key, column in zip(("ids", "tokens", "words", "offsets", "special_tokens_mask"), zip(*piece), strict=True):
+        for key, column in zip(
+            ("ids", "tokens", "words", "offsets", "special_tokens_mask"), zip(*piece, strict=True), strict=True
+        ):
             state[key][cut] = column
         state["type_ids"][cut] = [type_id] * len(piece)
         state["attention_mask"][cut] = [1] * len(piece)

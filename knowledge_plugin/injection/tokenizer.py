@@ -54,8 +54,8 @@ class KnowledgeSource:
         """
         if self.linker is None:
             raise LinkingError(
-                f"the knowledge base {self.knowledge_base.config.name!r} has no aliases, so nothing finds mentions in a "
-                "text. Pass linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer."
+                f"the knowledge base {self.knowledge_base.config.name!r} has no aliases, so nothing finds mentions in "
+                "a text. Pass linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer."
             )
         return [self.known(mentions) for mentions in link(self.linker, texts)]
 
@@ -68,8 +68,8 @@ class KnowledgeSource:
         token_id = self.ids.start + self.knowledge_base.row(mention.entity_id)
         if token_id not in self.ids:
             raise AttachmentError(
-                f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, more "
-                "than the virtual ids reserved for it. Detach and attach again."
+                f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, "
+                "more than the virtual ids reserved for it. Detach and attach again."
             )
         return token_id
 
@@ -122,10 +122,14 @@ class _LinkingBackend:
         finally:
             self.given.value = None
 
-    def encode_batch(self, batch: list, add_special_tokens: bool = True, is_pretokenized: bool = False) -> list[Encoding]:
+    def encode_batch(
+        self, batch: list, add_special_tokens: bool = True, is_pretokenized: bool = False
+    ) -> list[Encoding]:
         found = getattr(self.given, "value", None)
         if found is None:
-            return self.backend.encode_batch(batch, is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens)
+            return self.backend.encode_batch(
+                batch, is_pretokenized=is_pretokenized, add_special_tokens=add_special_tokens
+            )
         firsts, seconds = found
         texts, pairs = _split_pairs(batch, is_pretokenized)
         first = self._spliced(texts, firsts, is_pretokenized, type_id=0)
@@ -196,7 +200,15 @@ class _KnowledgeTokenizer:
     _knowledge_base_tokenizer: PreTrainedTokenizerBase
     _knowledge_target_mode = False
 
-    def _encode_plus(self, text: Any, text_pair: Any = None, *, mentions=None, mentions_pair=None, **kwargs: Any) -> BatchEncoding:  # type: ignore[no-untyped-def]
+    def _encode_plus(
+        self,
+        text: Any,
+        text_pair: Any = None,
+        *,
+        mentions: list | None = None,
+        mentions_pair: list | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
         # transformers says "target mode" while it encodes labels, and marks chats whose control tokens it guards.
         if self._knowledge_target_mode or kwargs.get("sanitize_control_tokens") or not self._tokenizer.source.enabled:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
@@ -321,13 +333,15 @@ def check_tokenizer(tokenizer: object) -> None:
     """Raise :class:`TokenizerError` unless this is a tokenizer that can carry virtual tokens."""
     if isinstance(tokenizer, _KnowledgeTokenizer):
         raise TokenizerError(
-            "expected the checkpoint's own tokenizer, found one that another attachment returned. Pass the tokenizer that "
-            "you gave to that attachment, or detach it first."
+            "expected the checkpoint's own tokenizer, found one that another attachment returned. Pass the tokenizer "
+            "that you gave to that attachment, or detach it first."
         )
-    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(getattr(tokenizer, "_tokenizer", None), Tokenizer):
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(
+        getattr(tokenizer, "_tokenizer", None), Tokenizer
+    ):
         raise TokenizerError(
-            f"expected a fast tokenizer of transformers, found {type(tokenizer).__name__}. Its tokens must know where in "
-            "the text they come from. Type: AutoTokenizer.from_pretrained(...)"
+            f"expected a fast tokenizer of transformers, found {type(tokenizer).__name__}. Its tokens must know where "
+            "in the text they come from. Type: AutoTokenizer.from_pretrained(...)"
         )
 
 
@@ -342,6 +356,7 @@ def _separator(plain: Tokenizer, source: KnowledgeSource) -> Separator | None:
 
 def _split_pairs(batch: Sequence, is_pretokenized: bool) -> tuple[list, list | None]:
     """Split a batch into first and second texts; a pair is a tuple or list of two."""
+
     def is_pair(item: Any) -> bool:
         if isinstance(item, str) or not isinstance(item, (list, tuple)) or len(item) != 2:
             return False

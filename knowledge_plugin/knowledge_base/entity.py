@@ -45,7 +45,7 @@ class Entity:
             values = getattr(self, name)
             if isinstance(values, str):  # a text is a sequence of texts, and never what was meant
                 raise KnowledgeBaseError(
-                    f"{self.id!r}: {name}: expected a list of texts, found the text {values!r:.80}. Type: [{values!r:.40}]"
+                    f"{self.id!r}: {name}: expected a list of texts, found {values!r:.40}. Type: [{values!r:.40}]"
                 )
             object.__setattr__(self, name, tuple(values))
         for name, text in [("label", self.label), *(("alias", a) for a in self.aliases)]:

@@ -116,8 +116,8 @@ class KnowledgeBase:
         nameless = [entity.id for entity in entities if not entity.names]
         if nameless and config.linker != "external":
             raise KnowledgeBaseError(
-                f"{len(nameless)} entities have no name, for example {nameless[0]!r}: nothing in a text could ever lead "
-                "to them. Give a label or an alias, or say linker='external' if mentions come from elsewhere."
+                f"{len(nameless)} entities have no name, for example {nameless[0]!r}: nothing in a text could ever "
+                "lead to them. Give a label or an alias, or say linker='external' if mentions come from elsewhere."
             )
         try:
             ids = IdLookup.build(entity.id for entity in entities)

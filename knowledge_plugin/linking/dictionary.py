@@ -52,8 +52,8 @@ class DictionaryLinker:
     ) -> None:
         if knowledge_base.config.aliases == 0:
             raise LinkingError(
-                f"the knowledge base {knowledge_base.config.name!r} has no aliases. Pass a linker of your own to attach, "
-                "or mentions to the tokenizer."
+                f"the knowledge base {knowledge_base.config.name!r} has no aliases. Pass a linker of your own to "
+                "attach, or mentions to the tokenizer."
             )
         self.knowledge_base = knowledge_base
         self.case = case

@@ -147,8 +147,8 @@ class MapTuningTrainer(Trainer):
         if not any(bool(hook.is_mine(batch["input_ids"]).any()) for batch in batches):
             raise TrainingError(
                 f"the first {len(rows)} rows of the training data mention no entity of {self.plugin.knowledge_base!r}: "
-                "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that are "
-                "tokenized must come from the attachment's tokenizer."
+                "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that "
+                "are tokenized must come from the attachment's tokenizer."
             )
 
     def _set_signature_columns_if_needed(self) -> None:

@@ -1,4 +1,4 @@
-"""One contract for every architecture: an attached plugin is an enlarged embedding matrix, to the bit, and can be undone."""
+"""One contract for every architecture: an attached plugin is an enlarged embedding matrix, to the bit."""
 
 from __future__ import annotations
 

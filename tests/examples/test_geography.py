@@ -20,7 +20,14 @@ from examples.geography.report import ROWS
 
 ROOT = Path(__file__).parents[2]
 SMALL = Settings(
-    dim=16, graph_epochs=1, fine_tune_epochs=1, affine_epochs=1, mlp_epochs=1, countries=3, cities=(5, 5, 3)
+    min_population=300_000,
+    dim=16,
+    graph_epochs=1,
+    fine_tune_epochs=1,
+    affine_epochs=1,
+    mlp_epochs=1,
+    countries=3,
+    cities=(5, 5, 3),
 )
 
 
@@ -43,7 +50,9 @@ def test_the_demo_runs_and_writes_what_it_promises(tmp_path, capsys, monkeypatch
 
 
 def test_help_is_there():
-    done = subprocess.run([sys.executable, "-m", "examples.geography", "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "examples.geography", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0
     assert "--full" in done.stdout
 

@@ -72,7 +72,9 @@ def test_detaching_within_disabled_stays_detached(attachment, wordpiece):
 
 def test_a_linker_of_ones_own(model, kb, wordpiece):
     plugin = KnowledgePlugin.for_model(model, kb)
-    with plugin.attach(model, wordpiece, linker=lambda texts: [[Mention(0, 4, "geo:york")] for _ in texts]) as attachment:
+    with plugin.attach(
+        model, wordpiece, linker=lambda texts: [[Mention(0, 4, "geo:york")] for _ in texts]
+    ) as attachment:
         assert attachment.explain(TEXT) == [Mention(0, 4, "geo:york")]
     with plugin.attach(model, wordpiece, linker=lambda texts: None) as attachment, pytest.raises(LinkingError):
         attachment.explain(TEXT)

@@ -139,7 +139,9 @@ def test_overflow_windows_cover_the_whole_text(linking, tokenizer):
 @pytest.mark.parametrize("strategy", ["longest_first", "only_first", "only_second"])
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_truncated_pairs_keep_to_the_length_and_padding_to_its_side(linking, strategy, side):
-    encoded = linking([TEXT, "Paris"], [PAIR * 3, PAIR], truncation=strategy, max_length=60, padding=True, padding_side=side)
+    encoded = linking(
+        [TEXT, "Paris"], [PAIR * 3, PAIR], truncation=strategy, max_length=60, padding=True, padding_side=side
+    )
     lengths = {len(ids) for ids in encoded["input_ids"]}
     assert len(lengths) == 1
     assert max(lengths) <= 60
@@ -184,7 +186,10 @@ def test_a_single_text_takes_a_flat_list_and_plain_tuples(linking):
 
 
 def test_an_entity_that_is_not_known_gets_no_token(linking, tokenizer):
-    assert linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])["input_ids"] == tokenizer("the Paris")["input_ids"]
+    assert (
+        linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])["input_ids"]
+        == tokenizer("the Paris")["input_ids"]
+    )
 
 
 @pytest.mark.parametrize("span", [(0, 0), (3, 2), (-1, 2), (0, 100)])
@@ -276,7 +281,10 @@ def test_without_aliases_texts_need_given_mentions(wordpiece):
 class TestReplace:
     @pytest.fixture
     def linking(self, tokenizer):
-        with KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, tokenizer, form="replace") as (_, linking):
+        with KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, tokenizer, form="replace") as (
+            _,
+            linking,
+        ):
             yield linking
 
     def test_one_virtual_token_takes_the_place_of_the_mention(self, linking, tokenizer):
