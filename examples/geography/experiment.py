@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -83,15 +84,7 @@ def make_checkpoint(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Fine-tune the classifier without any knowledge, freeze it and save it."""
     model, tokenizer = load_base(task.countries, seed)
-    with redirect_stdout(sys.stderr):
-        fine_tune(
-            model,
-            tokenizer,
-            task.train,
-            epochs=settings.fine_tune_epochs,
-            seed=seed,
-            output_dir=str(folder / "trainer"),
-        )
+    fine_tune(model, tokenizer, task.train, epochs=settings.fine_tune_epochs, seed=seed)
     model.save_pretrained(folder / "checkpoint")
     tokenizer.save_pretrained(folder / "checkpoint")
     return model, tokenizer
@@ -115,32 +108,33 @@ def map_tune(
     mapping: str,
     settings: Settings,
     seed: int,
-    folder: Path,
 ) -> KnowledgePlugin:
     """Train a mapping through the frozen checkpoint."""
     set_seed(seed)
     plugin = KnowledgePlugin.for_model(model, kb, tokenizer, mapping=mapping)  # type: ignore[arg-type]
-    trainer = MapTuningTrainer(
-        model=model,
-        plugin=plugin,
-        objective="task",
-        processing_class=tokenizer,
-        base_dropout=0.0,  # the sentences are new to the checkpoint, so its loss says enough without
-        args=TrainingArguments(
-            str(folder / "trainer"),
+    # Trainer makes its folder even when it saves nothing, and reports its times on stdout.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        arguments = TrainingArguments(
+            folder,
             learning_rate=settings.mlp_learning_rate if mapping == "mlp" else settings.affine_learning_rate,
             num_train_epochs=settings.mlp_epochs if mapping == "mlp" else settings.affine_epochs,
             per_device_train_batch_size=settings.batch_size,
             warmup_steps=0.1,
+            dataloader_pin_memory=torch.cuda.is_available(),
             seed=seed,
             logging_strategy="no",
             save_strategy="no",
             report_to="none",
-        ),
-        train_dataset=[{"text": example.text, "label": example.label} for example in examples],
-    )
-    with redirect_stdout(sys.stderr):
-        trainer.train()
+        )
+        MapTuningTrainer(
+            model=model,
+            plugin=plugin,
+            objective="task",
+            processing_class=tokenizer,
+            base_dropout=0.0,  # the sentences are new to the checkpoint, so its loss says enough without
+            args=arguments,
+            train_dataset=[{"text": example.text, "label": example.label} for example in examples],
+        ).train()
     return plugin
 
 
@@ -219,9 +213,7 @@ def run(variant: Variant, seed: int, folder: Path, settings: Settings, checkpoin
     plugins: dict[str, KnowledgePlugin] = {}
     for row, mapping, source in [("affine", "affine", kb), ("mlp", "mlp", kb), ("mlp_random", "mlp", random(kb, seed))]:
         stage(f"map-tuning on {len(task.mapping)} sentences about yet other cities: {row}")
-        plugins[row] = map_tune(
-            source, model, tokenizer, task.mapping, mapping=mapping, settings=settings, seed=seed, folder=folder
-        )
+        plugins[row] = map_tune(source, model, tokenizer, task.mapping, mapping=mapping, settings=settings, seed=seed)
         figures[row] = test(plugins[row], model, tokenizer, task.test)
     stage("saving the plugin")
     plugins["mlp"].save_pretrained(folder / "plugin")

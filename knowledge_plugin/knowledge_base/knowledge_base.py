@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,9 +187,6 @@ class KnowledgeBase:
         """
         with staged(folder, replaces=(SHARD_PATTERN,)) as beside:
             self._write(beside, Path(folder))
-        if self._folder is None:
-            self._folder = Path(folder)
-            self.config = read_config(folder, KnowledgeBaseConfig)
 
     def _write(self, folder: Path, final: Path) -> None:
         if self._folder is not None:
@@ -224,8 +221,8 @@ class KnowledgeBase:
     def __getitem__(self, entity_id: str) -> Entity:
         return self._tables.entity(self.row(entity_id))
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        """Iterate over the entities, the most popular first."""
+    def __iter__(self) -> Iterator[Entity]:
+        """Iterate over the entities in row order."""
         return self._tables.entities()
 
     def row(self, entity_id: str) -> int:
