@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -103,7 +104,9 @@ def show_proofs(result: Run, folder: Path, console: Console) -> None:
     detached = logits(model, tokenizer, texts)
 
     (folder / "texts.json").write_text(json.dumps(texts))
-    subprocess.run([sys.executable, "-m", "examples.geography.reload", str(folder)], check=True)
+    # With another number of threads the base itself rounds differently.
+    threads = str(torch.get_num_threads())
+    subprocess.run([sys.executable, "-m", "examples.geography.reload", str(folder), threads], check=True)
     reloaded = load_file(folder / "logits.safetensors")["logits"]
 
     plugin_files = [path for path in (folder / "plugin").rglob("*") if path.is_file()]

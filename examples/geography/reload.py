@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
@@ -14,7 +15,8 @@ from examples.geography.experiment import logits
 from knowledge_plugin import KnowledgePlugin
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
     logging.disable_progress_bar()
     model = AutoModelForSequenceClassification.from_pretrained(folder / "checkpoint").eval()
     tokenizer = AutoTokenizer.from_pretrained(folder / "checkpoint")
@@ -24,4 +26,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))

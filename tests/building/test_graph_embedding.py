@@ -39,7 +39,9 @@ def test_nodes_of_one_group_end_up_closer_than_those_of_another():
 
 
 def test_complex_models_lay_real_and_imaginary_parts_side_by_side():
-    assert embed(model="RotatE")[1].shape[1] == 16
+    names, vectors = embed(model="RotatE")
+    assert vectors.shape == (len(names), 8)
+    assert vectors.dtype == torch.float32
 
 
 def test_no_triples_and_no_triples_at_all_are_refused():
