@@ -212,7 +212,7 @@ class KnowledgePlugin:
         if form not in ("concat", "replace"):
             raise ValueError(f"form: expected 'concat' or 'replace', found {form!r}.")
         check_tokenizer(tokenizer)
-        self._check_space(model, strict)
+        self.check_space(model, strict)
         hooks = find_hooks(model)
         if any(hook.mapping is self.mapping for hook in hooks):
             raise AttachmentError("this plugin is attached to this model already. Type: attachment.detach()")
@@ -241,7 +241,12 @@ class KnowledgePlugin:
             return None
         return DictionaryLinker(self.knowledge_base, **asdict(self.config.linker))
 
-    def _check_space(self, model: nn.Module, strict: bool) -> None:
+    def check_space(self, model: nn.Module, strict: bool = True) -> None:
+        """Compare a model's word embeddings with those that the plugin was made for.
+
+        Raises:
+            IncompatibleModelError: They are another space (with ``strict=False`` a warning), or of another width.
+        """
         comparison = compare(self.config.base_model, model)
         if comparison.verdict != "different":
             return

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from knowledge_plugin.errors import IncompatibleModelError, MappingError, TrainingError
+from knowledge_plugin.errors import MappingError, TrainingError
 from knowledge_plugin.injection.embeddings import embedding_rows, input_embedding
 from knowledge_plugin.injection.tokenizer import check_tokenizer
 from knowledge_plugin.plugin import KnowledgePlugin
@@ -54,7 +54,7 @@ def align(
         What was fitted, and how well.
 
     Raises:
-        IncompatibleModelError: The model's word embeddings are of another width.
+        IncompatibleModelError: The model's word embeddings are another space than the plugin was made for.
         MappingError: The mapping is an MLP, for which there is no closed form.
         TrainingError: No entity has a label, or the ridge is negative.
 
@@ -70,13 +70,9 @@ def align(
     if ridge < 0:
         raise TrainingError(f"ridge: expected a number from 0 up, found {ridge}.")
     check_tokenizer(tokenizer)
+    plugin.check_space(model)
     sums = _Sums(plugin.config.mapping.input_dim, plugin.config.mapping.output_dim)
     embedding = input_embedding(model)
-    if embedding.weight.shape[1] != plugin.config.mapping.output_dim:
-        raise IncompatibleModelError(
-            f"the mapping leads to width {plugin.config.mapping.output_dim}, but the model's word embeddings are "
-            f"{embedding.weight.shape[1]} wide. Type: KnowledgePlugin.for_model(model, kb, mapping='affine')"
-        )
     for rows, labels in _batches(plugin):
         targets, named = _name_embeddings(labels, embedding, tokenizer)
         sums.add(plugin.knowledge_base.vectors(torch.tensor(rows))[named], targets[named])

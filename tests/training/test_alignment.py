@@ -171,6 +171,14 @@ def test_a_model_of_another_width(model, wordpiece, kb):
         align(plugin, model.__class__(config), wordpiece)
 
 
+def test_a_model_of_another_space_leaves_the_mapping_as_it_was(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    before = [p.clone() for p in plugin.mapping.parameters()]
+    with pytest.raises(IncompatibleModelError, match="another space"):
+        align(plugin, tiny.classifier(seed=1), wordpiece)
+    assert all(torch.equal(a, b) for a, b in zip(before, plugin.mapping.parameters(), strict=True))
+
+
 def test_while_attached(model, wordpiece, kb):
     plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
     expected = align(plugin, model, wordpiece)
