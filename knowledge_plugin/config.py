@@ -108,13 +108,17 @@ class FingerprintConfig:
     Attributes:
         token_ids: Which rows, ascending.
         vectors: The rows as float16, little-endian, row by row, in base64.
+        tokens: The word of each row, if the tokenizer was known; empty where it has none.
     """
 
     token_ids: list[int]
     vectors: str
+    tokens: list[str] | None = None
 
     def __post_init__(self) -> None:
         check_bound("number of fingerprint rows", len(self.token_ids), 1024)
+        if self.tokens is not None and len(self.tokens) != len(self.token_ids):
+            raise ConfigError(f"tokens: expected {len(self.token_ids)} words, found {len(self.tokens)}.")
 
 
 @dataclass(frozen=True)

@@ -78,5 +78,9 @@ class AttachmentError(KnowledgePluginError, RuntimeError):
     """Attached twice, detached twice, or the model was changed under an attached plugin."""
 
 
+class GenerationError(KnowledgePluginError, ValueError):
+    """An option of ``generate`` that cannot work with the virtual ids in the prompt."""
+
+
 class TrainingError(KnowledgePluginError, ValueError):
     """A training run that cannot work, said before its first step where that can be known."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,20 +25,20 @@ from knowledge_plugin.errors import ArtifactError, AttachmentError, Incompatible
 from knowledge_plugin.hub.card import write_card
 from knowledge_plugin.hub.folder import check_sums, describe_files, staged
 from knowledge_plugin.hub.snapshot import resolve_folder
-from knowledge_plugin.injection.attachment import Attachment
-from knowledge_plugin.injection.embeddings import input_embedding
-from knowledge_plugin.injection.fingerprint import compare, describe_base_model
+from knowledge_plugin.injection.attachment import Attachment, attachments
+from knowledge_plugin.injection.embeddings import bare_model, execution_device, input_embedding
+from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
 from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds, find_hooks
 from knowledge_plugin.injection.mapping import DEFAULT_HIDDEN_DIM, MappingNetwork
-from knowledge_plugin.injection.tokenizer import KnowledgeSource, check_tokenizer
+from knowledge_plugin.injection.placement import INDEX_DEVICES, IndexDevice, PlacedIndex, choose_gpu
+from knowledge_plugin.injection.source import KnowledgeSource
+from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.linking import DictionaryLinker, Linker
 
 MAPPING_NAME = "mapping.safetensors"
 KNOWLEDGE_BASE_FOLDER = "knowledge_base"
-
-IndexDevice = Literal["auto", "cpu", "disk"]
 
 
 class KnowledgePlugin:
@@ -61,6 +62,8 @@ class KnowledgePlugin:
         self.config = config
         self.mapping = mapping
         self.knowledge_base = knowledge_base
+        self.index_device: IndexDevice = "auto"
+        self._attachments: weakref.WeakSet[Attachment] = weakref.WeakSet()
 
     def __repr__(self) -> str:
         m, base = self.config.mapping, self.config.base_model
@@ -82,7 +85,8 @@ class KnowledgePlugin:
         Args:
             model: The frozen checkpoint, or the base that it was fine-tuned from.
             kb: The knowledge base.
-            tokenizer: If given, it is checked at once that it can carry virtual tokens.
+            tokenizer: If given, it is checked at once that it can carry virtual tokens, and a few of its words travel
+                with the plugin, so that another tokenizer is noticed when the plugin is attached.
             mapping: ``"mlp"`` (the default) or ``"affine"``, the paper's, which :func:`knowledge_plugin.align` can
                 fit without any training.
 
@@ -93,9 +97,7 @@ class KnowledgePlugin:
         """
         if mapping not in ("mlp", "affine"):
             raise MappingError(f"mapping: expected 'mlp' or 'affine', found {mapping!r}.")
-        if tokenizer is not None:
-            check_tokenizer(tokenizer)
-        base_model = describe_base_model(model)
+        base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
         shape = MappingConfig(
             mapping, kb.config.dim, base_model.embedding_dim, DEFAULT_HIDDEN_DIM if mapping == "mlp" else None
         )
@@ -126,17 +128,20 @@ class KnowledgePlugin:
             cache_dir: Cache of huggingface_hub.
             local_files_only: Take it from the cache or not at all.
             force_download: Download even if it is in the cache.
-            index_device: Where the vectors live: ``"disk"`` maps them, ``"cpu"`` reads them into memory, ``"auto"``
-                maps them.
+            index_device: Where the entity vectors are while the plugin is attached. ``"auto"``: on the GPU of the
+                model's word embeddings if half of its free memory, by Accelerate's figures, holds them; else mapped
+                from disk. ``"cuda"``, ``"cpu"`` (read into memory) and ``"disk"`` (mapped) say it outright.
 
         Raises:
             ArtifactError: The folder is no plugin, or files are missing, truncated or altered.
             ConfigError: Its ``config.json`` is malformed or out of bounds, or of a newer format.
             MappingError: The weights are not what the config declares, or do not fit the knowledge base.
             HubError: The repo, the revision or the network is not there.
+            AttachmentError: ``index_device="cuda"`` and there is no GPU.
         """
-        if index_device not in ("auto", "cpu", "disk"):
-            raise ValueError(f"index_device: expected 'auto', 'cpu' or 'disk', found {index_device!r}.")
+        if index_device not in INDEX_DEVICES:
+            raise ValueError(f"index_device: expected one of {', '.join(INDEX_DEVICES)}, found {index_device!r}.")
+        choose_gpu(0, index_device, torch.device("cpu"))  # so that a missing GPU is said before anything is loaded
         folder = resolve_folder(
             name_or_path,
             revision=revision,
@@ -158,7 +163,9 @@ class KnowledgePlugin:
         mapping = MappingNetwork(config.mapping)
         mapping.load(folder / MAPPING_NAME)
         mapping.requires_grad_(False).eval()
-        return cls(config, mapping, knowledge_base)
+        plugin = cls(config, mapping, knowledge_base)
+        plugin.index_device = index_device
+        return plugin
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json``, the mapping, the knowledge base and a card into a folder.
@@ -188,16 +195,23 @@ class KnowledgePlugin:
         linker: Linker | None = None,
         form: Form | None = None,
         strict: bool = True,
+        name: str | None = None,
     ) -> Attachment:
         """Attach to a model; no weight of it changes.
 
+        Several plugins may be attached to one model. Each has virtual ids of its own; where their mentions overlap, the
+        plugin that was attached first keeps its mention.
+
         Args:
-            model: A transformers model whose word embeddings are of the space that the plugin was made for.
-            tokenizer: Its fast tokenizer; a new one comes back, this one stays as it is.
+            model: A transformers model whose word embeddings are of the space that the plugin was made for; also one
+                that PEFT has wrapped, or that Accelerate has placed.
+            tokenizer: Its fast tokenizer, or the one of another attachment; a new one comes back, this one stays as
+                it is.
             linker: Finds mentions; ``None`` takes the dictionary linker over the knowledge base's aliases.
             form: ``"concat"`` puts ``[entity] /`` before a mention, ``"replace"`` puts ``[entity]`` in its place;
                 ``None`` takes what the plugin was made with.
-            strict: Refuse a model of another embedding space; ``False`` warns instead.
+            strict: Refuse a model of another embedding space, and another tokenizer; ``False`` warns instead.
+            name: What to call the plugin on this model; ``None`` takes the name of its knowledge base.
 
         Returns:
             The attachment, which unpacks into model and tokenizer.
@@ -205,30 +219,62 @@ class KnowledgePlugin:
         Raises:
             IncompatibleModelError: The model's word embeddings are another space, or of another width, which no
                 ``strict=False`` can help.
-            TokenizerError: The tokenizer is slow.
-            AttachmentError: This plugin is attached to this model already.
+            TokenizerError: The tokenizer is slow, or not the one that the plugin was made with.
+            AttachmentError: This plugin is attached to this model already, or another one of this name, or
+                ``index_device="cuda"`` without a GPU.
         """
         form = form or self.config.injection.form
         if form not in ("concat", "replace"):
             raise ValueError(f"form: expected 'concat' or 'replace', found {form!r}.")
-        check_tokenizer(tokenizer)
+        base = base_tokenizer(tokenizer)
         self.check_space(model, strict)
+        check_tokenizer(self.config.base_model, model, base, strict)
         hooks = find_hooks(model)
         if any(hook.mapping is self.mapping for hook in hooks):
-            raise AttachmentError("this plugin is attached to this model already. Type: attachment.detach()")
+            raise AttachmentError(
+                "this plugin is attached to this model already. Type: attachment.detach(), or plugin.detach(model)"
+            )
+        name = _choose_name(name, self.knowledge_base.config.name, [a.name for a in attachments(model)])
         embedding = input_embedding(model)
+        device = execution_device(embedding)
+        vectors = PlacedIndex(
+            self.knowledge_base, choose_gpu(self.knowledge_base.index.nbytes, self.index_device, device)
+        )
         vocab_size = embedding.num_embeddings
-        start = max(vocab_size, len(tokenizer), *(hook.ids.stop for hook in hooks))
-        ids = VirtualIds(start, len(self.knowledge_base))
+        ids = VirtualIds(max(vocab_size, len(base), *(hook.ids.stop for hook in hooks)), len(self.knowledge_base))
         source = KnowledgeSource(
-            self.knowledge_base, linker or self._default_linker(), ids, form, self.config.injection.separator
+            name, self.knowledge_base, linker or self._default_linker(), ids, form, self.config.injection.separator
         )
-        attachment = Attachment(
-            model, tokenizer, EmbeddingHook(self.knowledge_base.vectors, self.mapping, ids, vocab_size), source
-        )
-        if embedding.weight.device.type != "meta":
-            self.mapping.to(embedding.weight.device)
+        attachment = Attachment(model, base, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
+        self._attachments.add(attachment)
+        if device.type != "meta":
+            self.mapping.to(device)
         return attachment
+
+    def detach(self, model: nn.Module) -> None:
+        """Detach from a model, where the attachment is not at hand.
+
+        Raises:
+            AttachmentError: The plugin is not attached to this model.
+        """
+        mine = [a for a in attachments(model) if a in self._attachments and bare_model(a.model) is bare_model(model)]
+        if not mine:
+            raise AttachmentError(f"{self!r} is not attached to this {type(model).__name__}.")
+        mine[0].detach()
+
+    def prompt_embeds(self, text: str | list[str], **options: Any) -> torch.Tensor | list[torch.Tensor]:
+        """Return the input embeddings of a prompt; see :meth:`Attachment.prompt_embeds`.
+
+        Raises:
+            AttachmentError: The plugin is attached to no model, or to several.
+        """
+        attached = [a for a in self._attachments if a.attached]
+        if len(attached) != 1:
+            raise AttachmentError(
+                f"prompt_embeds: expected the plugin to be attached to one model, found {len(attached)}. Type: "
+                "attachment = plugin.attach(model, tokenizer); attachment.prompt_embeds(text)"
+            )
+        return attached[0].prompt_embeds(text, **options)
 
     def word_embeddings(self, ids: list[str]) -> torch.Tensor:
         """Return the virtual rows of the word-embedding weight, float32 ``[n, width]``, of ``n`` entity ids."""
@@ -261,3 +307,12 @@ class KnowledgePlugin:
         if strict:
             raise IncompatibleModelError(message + ". If you know better: attach(..., strict=False)")
         warnings.warn(message, stacklevel=3)
+
+
+def _choose_name(wanted: str | None, default: str, taken: list[str]) -> str:
+    if wanted is None:
+        numbered = (f"{default}-{i}" for i in range(2, len(taken) + 2))
+        return next(name for name in (default, *numbered) if name not in taken)
+    if wanted in taken:
+        raise AttachmentError(f"a plugin called {wanted!r} is attached to this model already. Give another name=...")
+    return wanted

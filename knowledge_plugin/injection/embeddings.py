@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from accelerate.utils import align_module_device
@@ -10,9 +11,25 @@ from torch import nn
 
 from knowledge_plugin.errors import IncompatibleModelError
 
+_PROBE_ROWS = 3
+
+
+def bare_model(model: nn.Module) -> nn.Module:
+    """Return the transformers model inside the wrappers of ``torch.compile`` and PEFT."""
+    model = getattr(model, "_orig_mod", model)
+    unwrap = getattr(model, "get_base_model", None)
+    return unwrap() if callable(unwrap) else model
+
+
+def unwrapped(module: object) -> nn.Embedding | None:
+    """Return the embedding inside the layers that PEFT puts around one, or ``None`` if there is none inside."""
+    while isinstance(module, nn.Module) and not isinstance(module, nn.Embedding):
+        module = getattr(module, "base_layer", None) or getattr(module, "original_module", None)
+    return module if isinstance(module, nn.Embedding) else None
+
 
 def input_embedding(model: nn.Module) -> nn.Embedding:
-    """Return the model's input embedding.
+    """Return the model's input embedding, without what PEFT puts around it.
 
     Raises:
         IncompatibleModelError: The model has none, or it is no ``torch.nn.Embedding``.
@@ -24,22 +41,39 @@ def input_embedding(model: nn.Module) -> nn.Embedding:
             found = getter()
         except NotImplementedError:
             pass
-    if not isinstance(found, nn.Embedding):
+    embedding = unwrapped(found)
+    if embedding is None:
         raise IncompatibleModelError(
             f"{type(model).__name__}: expected a transformers model with word embeddings (torch.nn.Embedding), found "
-            f"{type(found).__name__}."
+            f"{type(found).__name__}. Of a SentenceTransformer, pass its transformer: st[0].model"
         )
-    return found
+    return embedding
 
 
-def embedding_modules(model: nn.Module) -> list[nn.Embedding]:
-    """Return every module that looks words up in the input embedding's weight.
+def embedding_modules(model: nn.Module) -> list[nn.Module]:
+    """Return every module that looks words up in the input embedding's weight, wrappers of PEFT included.
 
     T5 and BART keep three modules tied to one weight, and the one that ``get_input_embeddings`` names is never
     called; so all of them are found by the weight that they share.
     """
     weight = input_embedding(model).weight
-    return [m for m in model.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
+    return [m for m in model.modules() if (embedding := unwrapped(m)) is not None and embedding.weight is weight]
+
+
+def tables_beside(model: nn.Module) -> list[nn.Embedding]:
+    """Return other tables with a row for each word, which a model may look up with the same ids (Gemma 4 has one)."""
+    words = input_embedding(model)
+    return [
+        m
+        for m in model.modules()
+        if isinstance(m, nn.Embedding) and m.weight is not words.weight and m.num_embeddings == words.num_embeddings
+    ]
+
+
+def execution_device(embedding: nn.Embedding) -> torch.device:
+    """Return where an embedding is looked up, also when Accelerate keeps its weight elsewhere."""
+    device = getattr(getattr(embedding, "_hf_hook", None), "execution_device", None)
+    return embedding.weight.device if device is None else torch.device(device)
 
 
 def embedding_rows(embedding: nn.Embedding, token_ids: torch.Tensor) -> torch.Tensor:
@@ -69,3 +103,20 @@ def as_looked_up(embedding: nn.Embedding, rows: torch.Tensor) -> torch.Tensor:
     stand_in.padding_idx = None
     ids = torch.arange(len(rows), device=rows.device)
     return torch.func.functional_call(stand_in, {"weight": rows}, (ids,))
+
+
+def scaled(embedding: nn.Embedding, rows: torch.Tensor) -> torch.Tensor:
+    """Return rows times the module's ``embed_scale``, which is a number or a tensor."""
+    scale: Any = embedding.embed_scale
+    return rows * (scale.to(rows.device, rows.dtype) if isinstance(scale, torch.Tensor) else scale)
+
+
+def only_scales(embedding: nn.Embedding) -> bool:
+    """Try out whether all that the module does to a row is :func:`scaled`, which a compiler can trace."""
+    if not isinstance(getattr(embedding, "embed_scale", None), (int, float, torch.Tensor)):
+        return False
+    device = execution_device(embedding)
+    rows = torch.linspace(-1.0, 1.0, _PROBE_ROWS * embedding.embedding_dim, device=device)
+    rows = rows.view(_PROBE_ROWS, -1).to(embedding.weight.dtype)
+    with torch.no_grad():
+        return torch.equal(scaled(embedding, rows), as_looked_up(embedding, rows))

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.config import BaseModelConfig, FingerprintConfig
-from knowledge_plugin.errors import ConfigError
+from knowledge_plugin.errors import ConfigError, TokenizerError
 from knowledge_plugin.injection.embeddings import embedding_rows, input_embedding
 
 Verdict = Literal["same", "descendant", "different"]
 
 _ROWS = 48
+_SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 # bfloat16 rounding leaves the cosine of a row above 0.9999; fine-tuning moves rows by a few percent of their length,
 # and two models that were trained apart have nothing in common (cosines near 0).
 _SAME, _DESCENDANT = 0.9999, 0.8
@@ -42,8 +46,13 @@ class Comparison:
     reason: str
 
 
-def describe_base_model(model: nn.Module) -> BaseModelConfig:
-    """Record name, revision, vocabulary size, width and fingerprint of a live model."""
+def describe_base_model(model: nn.Module, tokenizer: PreTrainedTokenizerBase | None = None) -> BaseModelConfig:
+    """Record name, revision, vocabulary size, width and fingerprint of a live model.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer; if given, the words of the fingerprint's rows are recorded too.
+    """
     embedding = input_embedding(model)
     vocab_size, width = embedding.weight.shape
     candidates = torch.linspace(0, vocab_size - 1, min(vocab_size, 4 * _ROWS)).long().unique()
@@ -55,15 +64,25 @@ def describe_base_model(model: nn.Module) -> BaseModelConfig:
         chosen[torch.linspace(0, len(chosen) - 1, min(len(chosen), _ROWS)).long()] if len(chosen) else torch.tensor([0])
     )
     vectors = rows[chosen].to(torch.float16).numpy().astype("<f2").tobytes()
-    name = str(getattr(getattr(model, "config", None), "_name_or_path", "") or "")
+    name = _name_of(model)
+    token_ids = candidates[chosen].tolist()
     return BaseModelConfig(
         # A path of this machine is no name for others.
-        name=name if name.count("/") <= 1 and not name.startswith(("/", ".", "~")) and name else None,
+        name=name if name and name.count("/") <= 1 and not Path(name).exists() and name[0] not in "/.~" else None,
         revision=getattr(getattr(model, "config", None), "_commit_hash", None),
         vocab_size=vocab_size,
         embedding_dim=width,
-        fingerprint=FingerprintConfig(candidates[chosen].tolist(), base64.b64encode(vectors).decode("ascii")),
+        fingerprint=FingerprintConfig(
+            token_ids,
+            base64.b64encode(vectors).decode("ascii"),
+            None if tokenizer is None else _words(tokenizer, token_ids),
+        ),
     )
+
+
+def _words(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]) -> list[str]:
+    # A model may have more rows than its tokenizer has words.
+    return [word or "" for word in tokenizer.convert_ids_to_tokens(token_ids)]
 
 
 def compare(base_model: BaseModelConfig, model: nn.Module) -> Comparison:
@@ -105,3 +124,50 @@ def _decode(base_model: BaseModelConfig) -> tuple[torch.Tensor, torch.Tensor]:
     if not bool(vectors.isfinite().all()):
         raise ConfigError("base_model: the fingerprint holds NaN or infinite values.")
     return torch.tensor(ids), vectors
+
+
+def check_tokenizer(
+    base_model: BaseModelConfig, model: nn.Module, tokenizer: PreTrainedTokenizerBase, strict: bool = True
+) -> None:
+    """Look whether a tokenizer can be the model's own: of another one every word would mean another.
+
+    Warns where it probably is not: it has words that the model has no embedding for, or its special tokens have other
+    ids than the model's config says.
+
+    Raises:
+        TokenizerError: Most of the words that the plugin recorded have other ids (with ``strict=False`` a warning).
+    """
+    expected, found = base_model.fingerprint.tokens, _words(tokenizer, base_model.fingerprint.token_ids)
+    if expected is not None:
+        other = [(a, b) for a, b in zip(expected, found, strict=True) if a != b]
+        if 2 * len(other) > len(expected):
+            message = (
+                f"the tokenizer is not that of {base_model.name or 'the model that the plugin was made for'}: of "
+                f"{len(expected)} ids compared, {len(other)} stand for other words, for example {other[0][0]!r} there "
+                f"and {other[0][1]!r} here. Pass the tokenizer of the checkpoint: AutoTokenizer.from_pretrained(...)"
+            )
+            if strict:
+                raise TokenizerError(message + ". If you know better: attach(..., strict=False)")
+            warnings.warn(message, stacklevel=3)
+    vocab_size = input_embedding(model).num_embeddings
+    if len(tokenizer) > vocab_size:
+        warnings.warn(
+            f"the tokenizer has {len(tokenizer)} words, the model has embeddings for {vocab_size}. If you added words, "
+            "call model.resize_token_embeddings(len(tokenizer)) before you attach; else this is not its tokenizer.",
+            stacklevel=3,
+        )
+    declared = {name: getattr(getattr(model, "config", None), name, None) for name in _SPECIAL_IDS}
+    both = [
+        (i, j) for name, i in declared.items() if i is not None and (j := getattr(tokenizer, name, None)) is not None
+    ]
+    if both and all(j not in (i if isinstance(i, list) else [i]) for i, j in both):
+        warnings.warn(
+            f"the special tokens of the tokenizer have other ids than the config of {_name_of(model) or 'the model'} "
+            f"says ({', '.join(n for n, i in declared.items() if i is not None)}). Is this the tokenizer of this "
+            "checkpoint? Type: AutoTokenizer.from_pretrained(...)",
+            stacklevel=3,
+        )
+
+
+def _name_of(model: nn.Module) -> str:
+    return str(getattr(getattr(model, "config", None), "_name_or_path", "") or "")

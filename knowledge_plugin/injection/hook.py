@@ -8,15 +8,25 @@ the model between calls, so threads and batches cannot mix. Text without a virtu
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from knowledge_plugin.errors import AttachmentError
-from knowledge_plugin.injection.embeddings import as_looked_up, embedding_modules
+from knowledge_plugin.injection.embeddings import (
+    as_looked_up,
+    bare_model,
+    embedding_modules,
+    only_scales,
+    scaled,
+    tables_beside,
+    unwrapped,
+)
 from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.operator import register, virtual_rows
+from knowledge_plugin.injection.placement import PlacedIndex
 
 # Ids are 32-bit in the tokenizers library. A range has room to grow, so that upsert needs no new attachment.
 _MIN_CAPACITY = 2**16
@@ -37,37 +47,56 @@ class VirtualIds:
     def __contains__(self, token_id: int) -> bool:
         return self.start <= token_id < self.stop
 
+    def __repr__(self) -> str:
+        return f"VirtualIds({self.start}, ..., {self.stop - 1})"
+
+    def mask(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return where a tensor of token ids holds virtual ids of this range."""
+        return (ids >= self.start) & (ids < self.stop)
+
+    def any_in(self, ids: torch.Tensor) -> bool:
+        """Return whether a tensor of token ids holds a virtual id of this range."""
+        # Words lie below every range, so that plain text is told from its largest id alone.
+        return ids.numel() > 0 and int(ids.max()) >= self.start and bool(self.mask(ids).any())
+
 
 class EmbeddingHook:
     """What is hung on the word-embedding modules of one model for one plugin.
 
     Args:
-        vectors: Returns entity vectors, float32 ``[n, dim]`` on the CPU, for rows int64 ``[n]``.
+        vectors: Gives entity vectors for rows.
         mapping: The mapping network, looked up anew at each call.
         ids: The virtual ids of the plugin.
         vocab_size: Rows of the embedding weight at the time of attaching.
     """
 
-    def __init__(
-        self,
-        vectors: Callable[[torch.Tensor], torch.Tensor],
-        mapping: MappingNetwork,
-        ids: VirtualIds,
-        vocab_size: int,
-    ) -> None:
+    def __init__(self, vectors: PlacedIndex, mapping: MappingNetwork, ids: VirtualIds, vocab_size: int) -> None:
         self.vectors = vectors
         self.mapping = mapping
         self.ids = ids
         self.vocab_size = vocab_size
+        self.attachment: Any = None
         self._handles: list[RemovableHandle] = []
-        self._looked_up = threading.local()
+        self._scaling: frozenset[type] = frozenset()
+        self._start()
+
+    def _start(self) -> None:
+        # Ids under way from before a module to after it, by the module's id(). Thread-locals cannot be traced.
+        self._local = threading.local()
+        self._traced: dict[int, torch.Tensor] = {}
+        self.key = register(self)
 
     def attach(self, model: nn.Module) -> None:
-        """Hang the hook on every module that shares the model's word embeddings, and guard the labels."""
-        for module in embedding_modules(model):
+        """Hang the hook on every module that shares the model's word embeddings, and guard labels and other tables."""
+        modules = embedding_modules(model)
+        embeddings = [embedding for module in modules if (embedding := unwrapped(module)) is not None]
+        self._scaling = frozenset(type(embedding) for embedding in embeddings if only_scales(embedding))
+        for module in modules:
             self._handles.append(module.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True))
             self._handles.append(module.register_forward_hook(self._after, with_kwargs=True))
-        self._handles.append(model.register_forward_pre_hook(self._hide_labels, with_kwargs=True))
+        for table in tables_beside(model):
+            self._handles.append(table.register_forward_pre_hook(self._hide_ids, with_kwargs=True, prepend=True))
+        self._handles.append(bare_model(model).register_forward_pre_hook(self._before_model, with_kwargs=True))
 
     def detach(self) -> None:
         """Take every hook away again."""
@@ -75,62 +104,128 @@ class EmbeddingHook:
             handle.remove()
         self._handles.clear()
 
-    def is_mine(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return where a tensor of token ids holds virtual ids of this plugin."""
-        return (ids >= self.ids.start) & (ids < self.ids.stop)
+    # ---- before and after the word embeddings ---------------------------------------------------------------------
 
-    def _before(self, module: nn.Embedding, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        if module.num_embeddings != self.vocab_size:
+    def _before(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+        if (rows := unwrapped(module).num_embeddings) != self.vocab_size:  # type: ignore[union-attr]
             raise AttachmentError(
-                f"the model's word embeddings were resized from {self.vocab_size} to {module.num_embeddings} rows "
+                f"the model's word embeddings were resized from {self.vocab_size} to {rows} rows "
                 "while a plugin was attached, so that virtual ids now mean words. Detach, resize, then attach."
             )
         ids = args[0] if args else kwargs["input"]
-        # One slot and no stack: a forward that raises leaves nothing behind.
-        self._looked_up.ids = ids
-        words = ids.masked_fill(self.is_mine(ids), 0)
-        return ((words, *args[1:]), kwargs) if args else (args, {**kwargs, "input": words})
+        if torch.compiler.is_compiling():
+            self._traced[id(module)] = ids
+        elif self.ids.any_in(ids):
+            # One place a module and no stack: a forward that raises leaves nothing that another would take.
+            self._looked_up()[id(module)] = ids
+        else:
+            self._looked_up().pop(id(module), None)
+            return None
+        return _with_ids(ids.masked_fill(self.ids.mask(ids), 0), args, kwargs)
 
-    def _after(self, module: nn.Embedding, args: tuple, kwargs: dict, output: torch.Tensor) -> torch.Tensor:
-        ids, self._looked_up.ids = self._looked_up.ids, None
-        mine = self.is_mine(ids)
-        rows, place = torch.unique(ids[mine] - self.ids.start, return_inverse=True)
-        if len(rows) == 0:
+    def _after(self, module: nn.Module, args: tuple, kwargs: dict, output: torch.Tensor) -> torch.Tensor:
+        embedding = unwrapped(module)
+        assert embedding is not None
+        if torch.compiler.is_compiling():
+            ids = self._traced.pop(id(module))
+            rows = self._look_up(embedding, self._traced_rows(ids), output)
+            return torch.where(self.ids.mask(ids).unsqueeze(-1), rows.view_as(output), output)
+        ids = self._looked_up().pop(id(module), None)
+        if ids is None:
             return self._keep_gradient(output)
-        mapped = self.mapping(self.vectors(rows).to(self.mapping.device))
-        mapped = as_looked_up(module, mapped.to(output.device, output.dtype))
+        mine = self.ids.mask(ids)
+        mapped, place = self._map(ids[mine].to(output.device))
         output = output.clone()
-        output[mine.to(output.device)] = mapped[place.to(output.device)].to(output.dtype)
+        output[mine.to(output.device)] = self._look_up(embedding, mapped, output)[place]
         return output
+
+    def _looked_up(self) -> dict[Any, Any]:
+        return self._local.__dict__
+
+    def _map(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the vectors of virtual ids ``[n]``, each entity's once, and which of them is whose."""
+        rows, place = torch.unique(ids - self.ids.start, return_inverse=True)
+        return self.mapping(self.vectors(rows).to(ids.device)), place
+
+    def dense_rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return float32 ``[*ids.shape, width]``: the mapped vector where an id is a virtual one, else zeros."""
+        rows = torch.zeros(*ids.shape, self.mapping.config.output_dim, device=ids.device)
+        mine = self.ids.mask(ids)
+        if self.ids.any_in(ids):
+            mapped, place = self._map(ids[mine])
+            rows[mine] = mapped[place]
+        return rows
+
+    def _traced_rows(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return a row for every place of ``ids``, of which only those of virtual ids matter."""
+        if not self.mapping.training and not torch.compiler.is_exporting():
+            return virtual_rows(ids, self.key, self.mapping.config.output_dim).flatten(0, -2)
+        # Without a branch, so that gradients reach the mapping, and an exported program needs no plugin.
+        index = self.vectors.index
+        rows = (ids.flatten() - self.ids.start).clamp(0, len(index) - 1)
+        return self.mapping(index.gather(rows.to(index.device)).to(ids.device))
+
+    def _look_up(self, embedding: nn.Embedding, rows: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Do to mapped rows what the module does to the rows of its weight."""
+        rows = rows.to(output.device, output.dtype)
+        rows = scaled(embedding, rows) if type(embedding) in self._scaling else as_looked_up(embedding, rows)
+        return rows.to(output.dtype)
 
     def _keep_gradient(self, output: torch.Tensor) -> torch.Tensor:
         """While the mapping learns, let a batch without mentions have a gradient too: of zero."""
         learns = self.mapping.training and any(p.requires_grad for p in self.mapping.parameters())
         if not learns or not torch.is_grad_enabled():
             return output
-        nothing = torch.stack([p.sum() for p in self.mapping.parameters()]).sum() * 0
+        total = torch.stack([p.sum() for p in self.mapping.parameters()]).sum()
+        # Not times 0: some models have no finite gradient at padding, and NaN times 0 is NaN.
+        nothing = torch.where(torch.zeros_like(total, dtype=torch.bool), total, torch.zeros_like(total))
         return output + nothing.to(output.device, output.dtype)
 
-    def _hide_labels(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
+    # ---- guards ---------------------------------------------------------------------------------------------------
+
+    def _hide_ids(self, module: nn.Embedding, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Show a table beside the word embeddings word 0 in place of an entity."""
+        ids = args[0] if args else kwargs["input"]
+        return _with_ids(ids.masked_fill(self.ids.mask(ids), 0), args, kwargs)
+
+    def _before_model(self, model: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
         """Keep virtual ids out of the loss, when labels are a copy of the input ids."""
+        if not torch.compiler.is_compiling() and not self._hangs_on(model.get_input_embeddings()):  # type: ignore[operator]
+            raise AttachmentError(
+                "the model's word embeddings were wrapped or replaced while a plugin was attached (by an adapter on "
+                "the embedding layer?), so that the plugin is not asked. Detach, and attach to the model as it is now."
+            )
         labels = kwargs.get("labels")
         if not isinstance(labels, torch.Tensor) or labels.is_floating_point():
             return None
-        return args, {**kwargs, "labels": labels.masked_fill(self.is_mine(labels), -100)}
+        return args, {**kwargs, "labels": labels.masked_fill(self.ids.mask(labels), -100)}
+
+    def _hangs_on(self, module: nn.Module) -> bool:
+        return any(getattr(f, "__self__", None) is self for f in module._forward_pre_hooks.values())
+
+    # ---- copies ---------------------------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict) -> EmbeddingHook:
         return self  # a copied model shares the plugin with its original
 
     def __getstate__(self) -> dict:
-        # Neither thread-local slots nor handles can be pickled, and a copy in another process owns no handles here.
-        return {**self.__dict__, "_looked_up": None, "_handles": []}
+        # Neither thread-locals nor handles can be pickled, and a copy in another process owns no handles here.
+        return {k: v for k, v in self.__dict__.items() if k not in ("_local", "_traced", "key")} | {
+            "_handles": [],
+            "attachment": None,
+        }
 
     def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state, _looked_up=threading.local())
+        self.__dict__.update(state)
+        self._start()
+
+
+def _with_ids(ids: torch.Tensor, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    return ((ids, *args[1:]), kwargs) if args else (args, {**kwargs, "input": ids})
 
 
 def find_hooks(model: nn.Module) -> list[EmbeddingHook]:
-    """Return the embedding hooks that are attached to a model."""
+    """Return the embedding hooks that are attached to a model, in the order of attaching."""
     hooks: list[EmbeddingHook] = []
     for module in embedding_modules(model):
         for function in module._forward_hooks.values():

@@ -41,13 +41,14 @@ class MappingNetwork(nn.Module):
         """Map vectors ``[n, input_dim]`` to rows ``[n, output_dim]`` of the same dtype.
 
         A matrix product in float32 may round a row differently in another batch. In float64, rounded only at the end,
-        a row is as good as a stored one: what a text yields does not depend on its neighbours.
+        a row is as good as a stored one: what a text yields does not depend on its neighbours. The weights follow the
+        vectors to their device, wherever a model was moved after attaching.
         """
         # Apple's GPUs have no float64.
         dtype = torch.float32 if vectors.device.type == "mps" else torch.float64
         hidden = vectors.to(dtype)
         for i, layer in enumerate(self.layers):
-            weight, bias = (parameter.to(dtype) for parameter in layer.parameters())
+            weight, bias = (parameter.to(vectors.device, dtype) for parameter in layer.parameters())
             hidden = F.linear(hidden if i == 0 else F.gelu(hidden), weight, bias)
         return hidden.to(vectors.dtype)
 

@@ -16,6 +16,14 @@ from tokenizers import Encoding
 
 
 @dataclass(frozen=True)
+class Separator:
+    """The ordinary tokens that follow a virtual token in the concat form."""
+
+    ids: tuple[int, ...]
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class VirtualToken:
     """A virtual token to put into a text.
 
@@ -23,6 +31,8 @@ class VirtualToken:
         start: First character of the mention.
         end: One past its last character.
         token_id: The virtual id.
+        separator: With one, ``[entity] separator`` goes before the mention (concat); with ``None``, ``[entity]`` takes
+            the place of the mention's tokens (replace).
         word: For a text that came as words: which word the mention starts in; ``start`` and ``end`` then count
             characters of that word, and ``end_word`` is the word it ends in.
         end_word: See ``word``.
@@ -31,22 +41,14 @@ class VirtualToken:
     start: int
     end: int
     token_id: int
+    separator: Separator | None
     word: int | None = None
     end_word: int | None = None
-
-
-@dataclass(frozen=True)
-class Separator:
-    """The ordinary tokens that follow a virtual token in the concat form."""
-
-    ids: tuple[int, ...]
-    tokens: tuple[str, ...]
 
 
 def splice(
     encoding: Encoding,
     virtual: Sequence[VirtualToken],
-    separator: Separator | None,
     keep_out: frozenset[int] = frozenset(),
     type_id: int = 0,
 ) -> Encoding:
@@ -55,8 +57,6 @@ def splice(
     Args:
         encoding: A text without special tokens around it.
         virtual: Tokens to put in, in order of the text and without overlaps.
-        separator: With one, ``[entity] separator`` goes before the mention (concat); with ``None``, ``[entity]``
-            takes the place of the mention's tokens (replace).
         keep_out: Ids of tokens such as ``[MASK]`` that are written in the text itself and are no mentions.
         type_id: Token type of the text: 0, or 1 for the second of a pair.
 
@@ -77,7 +77,7 @@ def splice(
         first, last = _tokens_of(item, encoding)
         if first >= last or keep_out & set(encoding.ids[first:last]):
             continue
-        if separator is None:
+        if item.separator is None:
             # A byte-level token begins with the blank before it; the mention does not.
             span = [max(encoding.offsets[first][0], item.start), encoding.offsets[last - 1][1]]
             piece = [(item.token_id, f"<{item.token_id}>", encoding.word_ids[first], span, 0)]
@@ -85,7 +85,10 @@ def splice(
         else:
             first = _before_blank(first, encoding)
             span = [encoding.offsets[first][0]] * 2
-            parts = [(item.token_id, f"<{item.token_id}>"), *zip(separator.ids, separator.tokens, strict=True)]
+            parts = [
+                (item.token_id, f"<{item.token_id}>"),
+                *zip(item.separator.ids, item.separator.tokens, strict=True),
+            ]
             piece = [(token_id, token, None, span, 1) for token_id, token in parts]
             cut = slice(first, first)
         for key, column in zip(

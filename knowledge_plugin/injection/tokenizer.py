@@ -8,77 +8,23 @@ are those of the base; the user's tokenizer is not touched.
 from __future__ import annotations
 
 import copy
+import itertools
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from knowledge_plugin.config import Form
-from knowledge_plugin.errors import AttachmentError, LinkingError, MentionError, TokenizerError
-from knowledge_plugin.injection.hook import VirtualIds
+from knowledge_plugin.errors import MentionError, TokenizerError
+from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked
 from knowledge_plugin.injection.splicing import Separator, VirtualToken, splice
-from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking.mention import Linker, Mention, check_mentions, link
-
-
-class KnowledgeSource:
-    """One plugin's part in a tokenizer: whose mentions, found how, and which ids they become.
-
-    Args:
-        knowledge_base: Entities and their rows.
-        linker: Finds mentions where none are given; ``None`` if they are always given.
-        ids: The virtual ids of the knowledge base.
-        form: ``"concat"`` or ``"replace"``.
-        separator: Text between the virtual token and the mention in the concat form.
-    """
-
-    def __init__(
-        self, knowledge_base: KnowledgeBase, linker: Linker | None, ids: VirtualIds, form: Form, separator: str
-    ) -> None:
-        self.knowledge_base = knowledge_base
-        self.linker = linker
-        self.ids = ids
-        self.form = form
-        self.separator = separator
-        self.enabled = True
-        self.mentions_linked = 0
-
-    def find(self, texts: list[str]) -> list[list[Mention]]:
-        """Return the mentions of each text whose entity is in the knowledge base.
-
-        Raises:
-            LinkingError: There is no linker.
-        """
-        if self.linker is None:
-            raise LinkingError(
-                f"the knowledge base {self.knowledge_base.config.name!r} has no aliases, so nothing finds mentions in "
-                "a text. Pass linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer."
-            )
-        return [self.known(mentions) for mentions in link(self.linker, texts)]
-
-    def known(self, mentions: Iterable[Mention]) -> list[Mention]:
-        """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
-        return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
-
-    def token_id(self, mention: Mention) -> int:
-        """Return the virtual id of a mention's entity."""
-        token_id = self.ids.start + self.knowledge_base.row(mention.entity_id)
-        if token_id not in self.ids:
-            raise AttachmentError(
-                f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, "
-                "more than the virtual ids reserved for it. Detach and attach again."
-            )
-        return token_id
-
-    def __deepcopy__(self, memo: dict) -> KnowledgeSource:
-        return self  # copies of a tokenizer are switched off together with it
-
+from knowledge_plugin.linking.mention import check_mentions
 
 _Words = Sequence[str]
-_Mentions = list[list[Mention]]
+_Mentions = list[list[Linked]]
 
 
 class _LinkingBackend:
@@ -88,7 +34,7 @@ class _LinkingBackend:
     ``encode`` and their relatives meet, whatever the version of transformers.
     """
 
-    def __init__(self, backend: Tokenizer, source: KnowledgeSource, unknown_id: int | None) -> None:
+    def __init__(self, backend: Tokenizer, sources: KnowledgeSources, unknown_id: int | None) -> None:
         # The first step alone: no truncation, no special tokens, no padding.
         plain = Tokenizer.from_str(backend.to_str())
         plain.post_processor = None
@@ -99,9 +45,9 @@ class _LinkingBackend:
         self.__dict__.update(
             backend=backend,
             plain=plain,
-            source=source,
+            sources=sources,
             special=frozenset(special),
-            separator=_separator(plain, source),
+            separators={},
             given=threading.local(),
         )
 
@@ -112,6 +58,14 @@ class _LinkingBackend:
         setattr(self.backend, name, value)
         if name == "encode_special_tokens":
             setattr(self.plain, name, value)
+
+    def separator(self, source: KnowledgeSource) -> Separator | None:
+        """Return the tokens between a virtual token and its mention, ``None`` in the replace form."""
+        if source.form == "replace":
+            return None
+        if source.separator not in self.separators:
+            self.separators[source.separator] = _encode_separator(self.plain, source.separator)
+        return self.separators[source.separator]
 
     @contextmanager
     def mentions(self, firsts: _Mentions, seconds: _Mentions | None) -> Iterator[None]:
@@ -147,11 +101,26 @@ class _LinkingBackend:
         result = []
         plain = self.plain.encode_batch(texts, is_pretokenized=is_pretokenized, add_special_tokens=False)
         for text, encoding, found in zip(texts, plain, mentions, strict=True):
-            bare = splice(encoding, [], None, type_id=type_id) if type_id else encoding
-            virtual = _virtual_tokens(text, found, self.source)
-            spliced = splice(encoding, virtual, self.separator, self.special, type_id) if virtual else bare
+            bare = splice(encoding, [], type_id=type_id) if type_id else encoding
+            virtual = self._virtual_tokens(text, found)
+            spliced = splice(encoding, virtual, self.special, type_id) if virtual else bare
             result.append((spliced, bare))
         return result
+
+    def _virtual_tokens(self, text: str | _Words, found: list[Linked]) -> list[VirtualToken]:
+        placed = (
+            (linked.mention, linked.source.token_id(linked.mention), self.separator(linked.source)) for linked in found
+        )
+        if isinstance(text, str):
+            return [VirtualToken(m.start, m.end, token_id, separator) for m, token_id, separator in placed]
+        # The linker read the words with a blank between; find the words again in which a mention begins and ends.
+        starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))[:-1]
+        tokens = []
+        for m, token_id, separator in placed:
+            first, last = bisect_right(starts, m.start) - 1, bisect_left(starts, m.end) - 1
+            start, end = m.start - starts[first], m.end - starts[last]
+            tokens.append(VirtualToken(start, end, token_id, separator, first, last))
+        return tokens
 
     def _surround(self, spliced: tuple, bare: tuple, special: bool) -> Encoding:
         """Truncate, add special tokens, pad to a fixed length: the library's second step."""
@@ -210,7 +179,7 @@ class _KnowledgeTokenizer:
         **kwargs: Any,
     ) -> BatchEncoding:
         # transformers says "target mode" while it encodes labels, and marks chats whose control tokens it guards.
-        if self._knowledge_target_mode or kwargs.get("sanitize_control_tokens") or not self._tokenizer.source.enabled:
+        if self._knowledge_target_mode or kwargs.get("sanitize_control_tokens") or not self._tokenizer.sources.enabled:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         words = kwargs.get("is_split_into_words", False)
         is_batch = isinstance(text, (list, tuple)) and (not words or bool(text and isinstance(text[0], (list, tuple))))
@@ -219,36 +188,39 @@ class _KnowledgeTokenizer:
             pairs = list(text_pair) if is_batch else [text_pair]
         firsts = self._find(texts, _for_batch(mentions, is_batch))
         seconds = self._find(pairs, _for_batch(mentions_pair, is_batch)) if pairs is not None else None
-        count = sum(map(len, firsts)) + sum(map(len, seconds or []))
-        if count == 0:
+        found = [linked for of_text in [*firsts, *(seconds or [])] for linked in of_text]
+        if not found:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
-        self._tokenizer.source.mentions_linked += count
+        for linked in found:
+            linked.source.mentions_linked += 1
         with self._tokenizer.mentions(firsts, seconds):
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
 
     def _find(self, texts: list, given: list | None) -> _Mentions:
         strings = [text if isinstance(text, str) else " ".join(text) for text in texts]
         if given is None:
-            return self._tokenizer.source.find(strings) if strings else []
+            return self._tokenizer.sources.find(strings) if strings else []
         if len(given) != len(strings):
             raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
         checked = [check_mentions(items, text) for items, text in zip(given, strings, strict=True)]
-        return [self._tokenizer.source.known(items) for items in checked]
+        return [self._tokenizer.sources.known(items) for items in checked]
 
     def _decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
         return super()._decode(self._without_virtual(ids), *args, **kwargs)  # type: ignore[misc]
 
     def _without_virtual(self, ids: list[int]) -> list[int]:
-        separator = list(self._tokenizer.separator.ids) if self._tokenizer.separator else []
         words: list[int] = []
         i = 0
         while i < len(ids):
-            if ids[i] in self._tokenizer.source.ids:
-                i += 1 + (len(separator) if ids[i + 1 : i + 1 + len(separator)] == separator else 0)
-            else:
+            source = self._tokenizer.sources.of_token(ids[i])
+            if source is None:
                 words.append(ids[i])
                 i += 1
+            else:
+                separator = self._tokenizer.separator(source)
+                expected = [] if separator is None else list(separator.ids)
+                i += 1 + (len(expected) if ids[i + 1 : i + 1 + len(expected)] == expected else 0)
         return words
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
@@ -264,9 +236,9 @@ class _KnowledgeTokenizer:
         return tokens
 
     def _virtual_name(self, token_id: int) -> str | None:
-        source = self._tokenizer.source
-        row = token_id - source.ids.start
-        return f"<{source.knowledge_base.entity_id(row)}>" if 0 <= row < len(source.knowledge_base) else None
+        source = self._tokenizer.sources.of_token(token_id)
+        entity_id = None if source is None else source.entity_id(token_id)
+        return None if entity_id is None else f"<{entity_id}>"
 
     def get_special_tokens_mask(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None, already_has_special_tokens: bool = False
@@ -275,7 +247,8 @@ class _KnowledgeTokenizer:
         if not already_has_special_tokens:
             return mask
         # So that masked-language-model collators neither mask virtual tokens nor predict them.
-        return [1 if i in self._tokenizer.source.ids else m for i, m in zip(token_ids_0, mask, strict=True)]
+        of_token = self._tokenizer.sources.of_token
+        return [m if of_token(i) is None else 1 for i, m in zip(token_ids_0, mask, strict=True)]
 
     def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         raise TokenizerError(
@@ -304,38 +277,39 @@ class _KnowledgeTokenizer:
         return self._knowledge_base_tokenizer.push_to_hub(*args, **kwargs)
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        return knowledge_tokenizer, (self._knowledge_base_tokenizer, self._tokenizer.source)
+        return knowledge_tokenizer, (self._knowledge_base_tokenizer, self._tokenizer.sources)
 
     def __deepcopy__(self, memo: dict) -> PreTrainedTokenizerBase:
-        return knowledge_tokenizer(copy.deepcopy(self._knowledge_base_tokenizer, memo), self._tokenizer.source)
+        return knowledge_tokenizer(copy.deepcopy(self._knowledge_base_tokenizer, memo), self._tokenizer.sources)
 
 
-def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, source: KnowledgeSource) -> PreTrainedTokenizerBase:
+def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, sources: KnowledgeSources) -> PreTrainedTokenizerBase:
     """Return a copy of a tokenizer that puts virtual tokens at mentions.
 
     Args:
         tokenizer: A fast tokenizer; it stays as it is.
-        source: Whose mentions, and which ids they become.
+        sources: Whose mentions, and which ids they become.
 
     Raises:
         TokenizerError: A slow tokenizer, whose tokens do not know where in the text they come from, or no tokenizer.
     """
-    check_tokenizer(tokenizer)
+    tokenizer = base_tokenizer(tokenizer)
     linking = copy.deepcopy(tokenizer)
-    linking._tokenizer = _LinkingBackend(linking._tokenizer, source, tokenizer.unk_token_id)
+    linking._tokenizer = _LinkingBackend(linking._tokenizer, sources, tokenizer.unk_token_id)
     linking._knowledge_base_tokenizer = tokenizer
     name = f"Knowledge{type(tokenizer).__name__}"
     linking.__class__ = type(name, (_KnowledgeTokenizer, type(tokenizer)), {"__module__": __name__})
     return linking
 
 
-def check_tokenizer(tokenizer: object) -> None:
-    """Raise :class:`TokenizerError` unless this is a tokenizer that can carry virtual tokens."""
+def base_tokenizer(tokenizer: object) -> PreTrainedTokenizerBase:
+    """Return the checkpoint's own tokenizer: the one given, or the one inside a knowledge tokenizer.
+
+    Raises:
+        TokenizerError: It cannot carry virtual tokens.
+    """
     if isinstance(tokenizer, _KnowledgeTokenizer):
-        raise TokenizerError(
-            "expected the checkpoint's own tokenizer, found one that another attachment returned. Pass the tokenizer "
-            "that you gave to that attachment, or detach it first."
-        )
+        return tokenizer._knowledge_base_tokenizer
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(
         getattr(tokenizer, "_tokenizer", None), Tokenizer
     ):
@@ -343,14 +317,13 @@ def check_tokenizer(tokenizer: object) -> None:
             f"expected a fast tokenizer of transformers, found {type(tokenizer).__name__}. Its tokens must know where "
             "in the text they come from. Type: AutoTokenizer.from_pretrained(...)"
         )
+    return tokenizer
 
 
-def _separator(plain: Tokenizer, source: KnowledgeSource) -> Separator | None:
-    if source.form == "replace":
-        return None
+def _encode_separator(plain: Tokenizer, separator: str) -> Separator:
     # Encoded after a word, as it stands in the text; never at a beginning, where some tokenizers add a blank.
     before = plain.encode("a", add_special_tokens=False)
-    both = plain.encode(f"a {source.separator}".rstrip(), add_special_tokens=False)
+    both = plain.encode(f"a {separator}".rstrip(), add_special_tokens=False)
     return Separator(tuple(both.ids[len(before.ids) :]), tuple(both.tokens[len(before.ids) :]))
 
 
@@ -374,20 +347,3 @@ def _for_batch(mentions: Any, is_batch: bool) -> list | None:
     mentions = list(mentions)
     nested = len(mentions) == 1 and isinstance(mentions[0], list)
     return mentions if nested else [mentions]
-
-
-def _virtual_tokens(text: str | _Words, mentions: list[Mention], source: KnowledgeSource) -> list[VirtualToken]:
-    if isinstance(text, str):
-        return [VirtualToken(m.start, m.end, source.token_id(m)) for m in mentions]
-    # The linker read the words with a blank between; find the words again in which a mention begins and ends.
-    starts: list[int] = []
-    position = 0
-    for word in text:
-        starts.append(position)
-        position += len(word) + 1
-    tokens = []
-    for m in mentions:
-        first = max(i for i, start in enumerate(starts) if start <= m.start)
-        last = max(i for i, start in enumerate(starts) if start < m.end)
-        tokens.append(VirtualToken(m.start - starts[first], m.end - starts[last], source.token_id(m), first, last))
-    return tokens

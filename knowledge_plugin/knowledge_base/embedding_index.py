@@ -34,17 +34,35 @@ class EmbeddingIndex:
     Args:
         shards: Tensors ``[rows, dim]`` of one dtype, in row order.
         scales: For int8, a float32 tensor ``[rows]`` beside each shard; else ``None``.
+        is_mapped: Whether the shards are mapped from disk.
     """
 
-    def __init__(self, shards: Sequence[torch.Tensor], scales: Sequence[torch.Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        shards: Sequence[torch.Tensor],
+        scales: Sequence[torch.Tensor] | None = None,
+        is_mapped: bool = False,
+    ) -> None:
         self._shards = list(shards)
+        self.is_mapped = is_mapped
         self._scales = list(scales) if scales is not None else None
-        self._ends = torch.tensor([len(shard) for shard in self._shards]).cumsum(0)
+        self._ends = torch.tensor([len(shard) for shard in self._shards], device=self.device).cumsum(0)
+        self._rows = sum(len(shard) for shard in self._shards)
         self.dim = self._shards[0].shape[1]
         self.dtype = next(name for name, dtype in _DTYPES.items() if dtype == self._shards[0].dtype)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._rows
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are."""
+        return self._shards[0].device
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all vectors as they are stored."""
+        return sum(tensor.nbytes for tensor in [*self._shards, *(self._scales or [])])
 
     @classmethod
     def from_vectors(cls, vectors: object, rows: int, dtype: StorageDType = "float32") -> EmbeddingIndex:
@@ -103,18 +121,29 @@ class EmbeddingIndex:
             scales.append(tensors.get(_SCALES))
         if (rows := sum(len(shard) for shard in shards)) != config.rows:
             raise ArtifactError(f"{folder}: the shards hold {rows} rows, but the config declares {config.rows}.")
-        return cls(shards, scales if config.dtype == "int8" else None)  # type: ignore[arg-type]
+        return cls(shards, scales if config.dtype == "int8" else None, is_mapped=True)  # type: ignore[arg-type]
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return vectors as float32 ``[n, dim]`` for row numbers int64 ``[n]``, which must be in range."""
+        """Return vectors as float32 ``[n, dim]`` for row numbers int64 ``[n]``, in range and on the same device."""
         if len(self._shards) == 1:
             return self._gather_shard(0, rows)
-        result = torch.empty(len(rows), self.dim)
+        if torch.compiler.is_compiling():
+            return self._gather_traced(rows)
+        result = torch.empty(len(rows), self.dim, device=rows.device)
         owner = torch.bucketize(rows, self._ends, right=True)
         for shard in owner.unique().tolist():
             mine = owner == shard
             start = int(self._ends[shard - 1]) if shard else 0
             result[mine] = self._gather_shard(shard, rows[mine] - start)
+        return result
+
+    def _gather_traced(self, rows: torch.Tensor) -> torch.Tensor:
+        """Gather without a step that depends on the rows, which no compiler can trace."""
+        result, start = torch.zeros(len(rows), self.dim, device=rows.device), 0
+        for i, shard in enumerate(self._shards):
+            found = self._gather_shard(i, (rows - start).clamp(0, len(shard) - 1))
+            result = torch.where((rows >= start).unsqueeze(1), found, result)
+            start += len(shard)
         return result
 
     def _gather_shard(self, shard: int, rows: torch.Tensor) -> torch.Tensor:
@@ -125,6 +154,11 @@ class EmbeddingIndex:
         """Return the same index read into memory, where a first look-up costs no page fault."""
         scales = None if self._scales is None else [scale.clone() for scale in self._scales]
         return EmbeddingIndex([shard.clone() for shard in self._shards], scales)
+
+    def to(self, device: torch.device) -> EmbeddingIndex:
+        """Return the same index on another device."""
+        scales = None if self._scales is None else [scale.to(device) for scale in self._scales]
+        return EmbeddingIndex([shard.to(device) for shard in self._shards], scales)
 
     def reordered(self, order: torch.Tensor) -> EmbeddingIndex:
         """Return an index in memory whose row ``i`` is row ``order[i]`` of this one, stored in the same dtype."""

@@ -277,6 +277,11 @@ class KnowledgeBase:
             )
         return self._index.gather(numbers.long())
 
+    @property
+    def index(self) -> EmbeddingIndex:
+        """The table of all vectors, as it is now; :meth:`upsert` puts another in its place."""
+        return self._index
+
     def alias_lookup(self, case: Case) -> AliasLookup:
         """Return the trie of names under a case policy, built or opened at the first call."""
         with self._lock:

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import MappingError, TrainingError
 from knowledge_plugin.injection.embeddings import embedding_rows, input_embedding
-from knowledge_plugin.injection.tokenizer import check_tokenizer
+from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.plugin import KnowledgePlugin
 
 _BATCH = 8_192
@@ -69,7 +69,7 @@ def align(
         )
     if ridge < 0:
         raise TrainingError(f"ridge: expected a number from 0 up, found {ridge}.")
-    check_tokenizer(tokenizer)
+    tokenizer = base_tokenizer(tokenizer)
     plugin.check_space(model)
     sums = _Sums(plugin.config.mapping.input_dim, plugin.config.mapping.output_dim)
     embedding = input_embedding(model)

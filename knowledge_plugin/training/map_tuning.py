@@ -144,7 +144,7 @@ class MapTuningTrainer(Trainer):
         else:
             rows = list(islice(data, _ROWS_LOOKED_AT))
         batches = (self.data_collator(rows[i : i + 64]) for i in range(0, len(rows), 64))
-        if not any(bool(hook.is_mine(batch["input_ids"]).any()) for batch in batches):
+        if not any(bool(hook.ids.mask(batch["input_ids"]).any()) for batch in batches):
             raise TrainingError(
                 f"the first {len(rows)} rows of the training data mention no entity of {self.plugin.knowledge_base!r}: "
                 "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that "

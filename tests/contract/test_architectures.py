@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
-
 import pytest
 import torch
-from torch import nn
-from transformers import BatchEncoding, PreTrainedModel
+from transformers import PreTrainedModel
 
 from knowledge_plugin import KnowledgePlugin
-from knowledge_plugin.injection.embeddings import embedding_modules
-from tests import tiny
 from tests.contract.architectures import ARCHITECTURES, GENERATORS, VOCAB, build
-
-TEXTS = ["the mayor of New York came to Paris and Paris again", "Berlin", "the river is wide near York /"]
-PLAIN = ["the river is wide", "she moved to the old town and bought a house", "yes"]
+from tests.contract.common import PLAIN, TEXTS, assert_same, enlarge, fingerprint, inputs, make_plugin, outputs
 
 
 @pytest.fixture(params=ARCHITECTURES)
@@ -27,69 +19,6 @@ def bare(request) -> PreTrainedModel:
 @pytest.fixture
 def plugin(bare) -> KnowledgePlugin:
     return make_plugin(bare)
-
-
-def make_plugin(model: PreTrainedModel) -> KnowledgePlugin:
-    plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base())
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in plugin.mapping.parameters():  # large enough to be felt in the output
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return plugin
-
-
-def enlarge(model: PreTrainedModel, plugin: KnowledgePlugin) -> PreTrainedModel:
-    """Return a copy with a row for each entity behind the words; heads keep the words alone."""
-    enlarged = copy.deepcopy(model)
-    modules = embedding_modules(enlarged)
-    weight = modules[0].weight
-    for module in enlarged.modules():
-        if isinstance(module, nn.Linear) and module.weight is weight:
-            module.weight = nn.Parameter(weight.detach().clone())
-    kb = plugin.knowledge_base
-    rows = plugin.word_embeddings([kb.entity_id(row) for row in range(len(kb))])
-    matrix = nn.Parameter(torch.cat([weight.detach(), rows.to(weight.dtype)]))
-    for module in modules:
-        module.weight, module.num_embeddings = matrix, len(matrix)
-    return enlarged
-
-
-def inputs(model: PreTrainedModel, tokenizer, texts: list[str]) -> BatchEncoding:
-    batch = tokenizer(texts, padding=True, return_tensors="pt")
-    batch.pop("token_type_ids", None)
-    if model.config.is_encoder_decoder:
-        batch["decoder_input_ids"] = batch["input_ids"][:, :6]
-    return batch
-
-
-@torch.no_grad()
-def outputs(model: PreTrainedModel, batch: BatchEncoding) -> dict[str, torch.Tensor]:
-    found = model(**batch, output_hidden_states=True)
-    tensors = {"logits": found.logits}
-    for name in ("hidden_states", "encoder_hidden_states", "decoder_hidden_states"):
-        tensors |= {f"{name}.{i}": state for i, state in enumerate(found.get(name) or ())}
-    return tensors
-
-
-def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
-    assert a.keys() == b.keys()
-    for name in a:
-        assert torch.equal(a[name], b[name]), name
-
-
-def fingerprint(model: PreTrainedModel) -> dict[str, object]:
-    """Return everything about a model that detaching must give back."""
-    return {
-        "weights": {k: hashlib.sha256(v.numpy().tobytes()).hexdigest() for k, v in model.state_dict().items()},
-        "requires_grad": [(name, p.requires_grad) for name, p in model.named_parameters()],
-        "attributes": [sorted(module.__dict__) for module in model.modules()],
-        "hooks": [
-            {name: list(value) for name, value in vars(module).items() if "hooks" in name and isinstance(value, dict)}
-            for module in model.modules()
-        ],
-        "training": [module.training for module in model.modules()],
-        "config": model.config.to_json_string(),
-    }
 
 
 def test_attached_equals_a_truly_enlarged_embedding_matrix(bare, plugin, wordpiece):
@@ -141,7 +70,7 @@ def test_detach_gives_the_model_back(bare, plugin, wordpiece):
 
 def test_gradients_reach_the_mapping_and_not_the_frozen_base(bare, plugin, wordpiece):
     bare.requires_grad_(False)
-    plugin.mapping.train()
+    plugin.mapping.train().requires_grad_(True)
     with plugin.attach(bare, wordpiece) as (model, tokenizer):
         model(**inputs(model, tokenizer, TEXTS)).logits.square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in plugin.mapping.parameters())
@@ -150,7 +79,7 @@ def test_gradients_reach_the_mapping_and_not_the_frozen_base(bare, plugin, wordp
 
 def test_a_batch_without_mentions_still_trains(bare, plugin, wordpiece):
     bare.requires_grad_(False)
-    plugin.mapping.train()
+    plugin.mapping.train().requires_grad_(True)
     with plugin.attach(bare, wordpiece) as (model, tokenizer):
         model(**inputs(model, tokenizer, PLAIN)).logits.mean().backward()
     assert all(p.grad is not None and not p.grad.any() for p in plugin.mapping.parameters())

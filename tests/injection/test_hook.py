@@ -10,7 +10,7 @@ import torch
 from knowledge_plugin import KnowledgePlugin
 from knowledge_plugin.errors import AttachmentError
 from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds, find_hooks
-from tests import tiny
+from knowledge_plugin.injection.placement import PlacedIndex
 
 V = 400
 
@@ -22,7 +22,8 @@ def plugin(model, kb):
 
 @pytest.fixture
 def hook(model, plugin):
-    hook = EmbeddingHook(plugin.knowledge_base.vectors, plugin.mapping, VirtualIds(V, len(plugin.knowledge_base)), V)
+    ids = VirtualIds(V, len(plugin.knowledge_base))
+    hook = EmbeddingHook(PlacedIndex(plugin.knowledge_base), plugin.mapping, ids, V)
     hook.attach(model)
     yield hook
     hook.detach()
@@ -93,22 +94,5 @@ def test_labels_never_hold_virtual_ids(hook, model):
     model.register_forward_pre_hook(lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True)
     model(torch.tensor([[5, V]]), labels=torch.tensor([1]))
     assert seen["labels"].tolist() == [1]
-    _, kwargs = hook._hide_labels(model, (), {"labels": torch.tensor([[5, V + 1]])})
+    _, kwargs = hook._before_model(model, (), {"labels": torch.tensor([[5, V + 1]])})
     assert kwargs["labels"].tolist() == [[5, -100]]
-
-
-def test_two_plugins_have_ranges_of_their_own(model, wordpiece):
-    one = KnowledgePlugin.for_model(model, tiny.knowledge_base())
-    two = KnowledgePlugin.for_model(model, tiny.knowledge_base(seed=5))
-    alone = {}
-    for name, plugin in (("one", one), ("two", two)):
-        with plugin.attach(model, wordpiece) as (_, tokenizer):
-            alone[name] = model(**tokenizer("Paris", return_tensors="pt")).logits
-    first = one.attach(model, wordpiece)
-    second = two.attach(model, wordpiece)
-    assert torch.equal(model(**first.tokenizer("Paris", return_tensors="pt")).logits, alone["one"])
-    assert torch.equal(model(**second.tokenizer("Paris", return_tensors="pt")).logits, alone["two"])
-    first.detach()
-    assert torch.equal(model(**second.tokenizer("Paris", return_tensors="pt")).logits, alone["two"])
-    second.detach()
-    assert find_hooks(model) == []

@@ -251,10 +251,11 @@ def test_words_cannot_be_added_while_attached(linking):
         linking.add_tokens(["neologism"])
 
 
-def test_another_attachments_tokenizer_is_refused(linking):
+def test_another_attachments_tokenizer_stands_for_its_base(linking):
     other = tiny.classifier(vocab_size=500)
-    with pytest.raises(TokenizerError, match="own tokenizer"):
-        KnowledgePlugin.for_model(other, tiny.knowledge_base()).attach(other, linking)
+    with KnowledgePlugin.for_model(other, tiny.knowledge_base()).attach(other, linking) as (_, tokenizer):
+        ids = [i for i in tokenizer("From Paris")["input_ids"] if i >= MODEL.config.vocab_size]
+    assert ids == [500 + tiny.knowledge_base().row("geo:paris")]
 
 
 @pytest.mark.parametrize("wrong", [None, "tokenizer", str.split, ByT5Tokenizer()])

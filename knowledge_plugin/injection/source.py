@@ -1,0 +1,135 @@
+"""What the attached plugins bring into a text: whose mentions, found how, and which virtual ids they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from knowledge_plugin.config import Form
+from knowledge_plugin.errors import AttachmentError, LinkingError
+from knowledge_plugin.injection.hook import VirtualIds
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.linking.mention import Linker, Mention, link
+
+
+class KnowledgeSource:
+    """One plugin's part in a tokenizer.
+
+    Args:
+        name: What the plugin is called on its model.
+        knowledge_base: Entities and their rows.
+        linker: Finds mentions where none are given; ``None`` if they are always given.
+        ids: The virtual ids of the knowledge base.
+        form: ``"concat"`` or ``"replace"``.
+        separator: Text between the virtual token and the mention in the concat form.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        knowledge_base: KnowledgeBase,
+        linker: Linker | None,
+        ids: VirtualIds,
+        form: Form,
+        separator: str,
+    ) -> None:
+        self.name = name
+        self.knowledge_base = knowledge_base
+        self.linker = linker
+        self.ids = ids
+        self.form = form
+        self.separator = separator
+        self.enabled = True
+        self.mentions_linked = 0
+
+    def known(self, mentions: Iterable[Mention]) -> list[Mention]:
+        """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
+        return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
+
+    def token_id(self, mention: Mention) -> int:
+        """Return the virtual id of a mention's entity."""
+        token_id = self.ids.start + self.knowledge_base.row(mention.entity_id)
+        if token_id not in self.ids:
+            raise AttachmentError(
+                f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, "
+                "more than the virtual ids reserved for it. Detach and attach again."
+            )
+        return token_id
+
+    def entity_id(self, token_id: int) -> str | None:
+        """Return the id of the entity that a token stands for, or ``None`` if it is no virtual id of this plugin."""
+        row = token_id - self.ids.start
+        return self.knowledge_base.entity_id(row) if 0 <= row < len(self.knowledge_base) else None
+
+
+class Linked(NamedTuple):
+    """A mention, and the plugin that knows its entity."""
+
+    mention: Mention
+    source: KnowledgeSource
+
+
+class KnowledgeSources:
+    """The plugins attached to one model, in the order of attaching; shared by all its knowledge tokenizers.
+
+    Of overlapping mentions, the plugin that was attached first keeps its own.
+    """
+
+    def __init__(self) -> None:
+        self._sources: list[KnowledgeSource] = []
+        self._past: list[KnowledgeSource] = []
+
+    def add(self, source: KnowledgeSource) -> None:
+        """Put a plugin last."""
+        self._sources = [*self._sources, source]
+
+    def remove(self, source: KnowledgeSource) -> None:
+        """Take a plugin away. Texts that were tokenized with it can still be decoded."""
+        self._past = [source, *self._past]
+        self._sources = [other for other in self._sources if other is not source]
+
+    @property
+    def enabled(self) -> list[KnowledgeSource]:
+        """The plugins that are switched on."""
+        return [source for source in self._sources if source.enabled]
+
+    def find(self, texts: list[str]) -> list[list[Linked]]:
+        """Return the mentions of each text whose entity is in a knowledge base, in order and without overlaps.
+
+        Raises:
+            LinkingError: No plugin has a linker.
+        """
+        sources = self.enabled
+        linking = [source for source in sources if source.linker is not None]
+        if sources and not linking:
+            raise LinkingError(
+                f"the knowledge base {sources[0].knowledge_base.config.name!r} has no aliases, so nothing finds "
+                "mentions in a text. Pass linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer."
+            )
+        found: list[list[Linked]] = [[] for _ in texts]
+        for source in linking:
+            for kept, mentions in zip(found, link(source.linker, texts), strict=True):  # type: ignore[arg-type]
+                kept[:] = _merged(kept, [Linked(mention, source) for mention in source.known(mentions)])
+        return found
+
+    def known(self, mentions: Iterable[Mention]) -> list[Linked]:
+        """Give each mention to the first plugin that knows its entity; one whose entity nobody knows is dropped."""
+        sources = self.enabled
+        owners = ((m, next((s for s in sources if m.entity_id in s.knowledge_base), None)) for m in mentions)
+        return [Linked(mention, owner) for mention, owner in owners if owner is not None]
+
+    def of_token(self, token_id: int) -> KnowledgeSource | None:
+        """Return the plugin to whose range a token id belongs."""
+        return next((source for source in (*self._sources, *self._past) if token_id in source.ids), None)
+
+    def __deepcopy__(self, memo: dict) -> KnowledgeSources:
+        return self  # copies of a tokenizer are switched off together with it
+
+
+def _merged(kept: list[Linked], new: list[Linked]) -> list[Linked]:
+    """Add what overlaps nothing that is kept already."""
+    if not kept:
+        return new
+    spans = [linked.mention for linked in kept]
+    free = [n for n in new if all(n.mention.end <= s.start or s.end <= n.mention.start for s in spans)]
+    return sorted([*kept, *free], key=lambda linked: linked.mention.start)
