@@ -18,10 +18,37 @@ import torch
 from hypothesis import settings
 
 from tests import tiny
+from tests.contract import compatibility
 
 # A busy machine is no failure.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+
+_reports: list[pytest.TestReport] = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--compatibility", action="store_true", help="write docs/compatibility.md from what passes")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "way(group, name, limit): evidence for a row of docs/compatibility.md")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        compatibility.label(item)
+
+
+def pytest_runtest_logreport(report):
+    _reports.append(report)
+
+
+def pytest_sessionfinish(session):
+    if session.config.getoption("--compatibility") and not hasattr(session.config, "workerinput"):
+        compatibility.TABLE.parent.mkdir(exist_ok=True)
+        compatibility.TABLE.write_text(compatibility.render(*compatibility.tally(_reports)), encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

@@ -56,18 +56,32 @@ def embedding_modules(model: nn.Module) -> list[nn.Module]:
     T5 and BART keep three modules tied to one weight, and the one that ``get_input_embeddings`` names is never
     called; so all of them are found by the weight that they share.
     """
-    weight = input_embedding(model).weight
-    return [m for m in model.modules() if (embedding := unwrapped(m)) is not None and embedding.weight is weight]
+    words = input_embedding(model)
+    tied = _declared_as_tied(model, words) if words.weight.is_meta else set()
+    return [
+        m
+        for m in model.modules()
+        if (embedding := unwrapped(m)) is not None and (embedding.weight is words.weight or embedding in tied)
+    ]
+
+
+def _declared_as_tied(model: nn.Module, words: nn.Embedding) -> set[nn.Module]:
+    """Return the modules that the model declares as tied to its word embeddings.
+
+    Where Accelerate keeps weights elsewhere, each module has an empty one of its own, and identity says nothing.
+    """
+    model = bare_model(model)
+    name = next(f"{name}.weight" for name, module in model.named_modules() if module is words)
+    sources: dict[str, str] = getattr(model, "all_tied_weights_keys", {})
+    source = sources.get(name, name)
+    names = {source, *(target for target, other in sources.items() if other == source)}
+    return {module for name, module in model.named_modules() if f"{name}.weight" in names}
 
 
 def tables_beside(model: nn.Module) -> list[nn.Embedding]:
     """Return other tables with a row for each word, which a model may look up with the same ids (Gemma 4 has one)."""
-    words = input_embedding(model)
-    return [
-        m
-        for m in model.modules()
-        if isinstance(m, nn.Embedding) and m.weight is not words.weight and m.num_embeddings == words.num_embeddings
-    ]
+    rows, words = input_embedding(model).num_embeddings, set(embedding_modules(model))
+    return [m for m in model.modules() if isinstance(m, nn.Embedding) and m not in words and m.num_embeddings == rows]
 
 
 def execution_device(embedding: nn.Embedding) -> torch.device:

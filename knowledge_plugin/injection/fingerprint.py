@@ -139,11 +139,12 @@ def check_tokenizer(
     """
     expected, found = base_model.fingerprint.tokens, _words(tokenizer, base_model.fingerprint.token_ids)
     if expected is not None:
-        other = [(a, b) for a, b in zip(expected, found, strict=True) if a != b]
-        if 2 * len(other) > len(expected):
+        compared = [(a, b) for a, b in zip(expected, found, strict=True) if a or b]
+        other = [(a, b) for a, b in compared if a != b]
+        if 2 * len(other) > len(compared):
             message = (
                 f"the tokenizer is not that of {base_model.name or 'the model that the plugin was made for'}: of "
-                f"{len(expected)} ids compared, {len(other)} stand for other words, for example {other[0][0]!r} there "
+                f"{len(compared)} ids compared, {len(other)} stand for other words, for example {other[0][0]!r} there "
                 f"and {other[0][1]!r} here. Pass the tokenizer of the checkpoint: AutoTokenizer.from_pretrained(...)"
             )
             if strict:

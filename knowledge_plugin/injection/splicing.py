@@ -103,6 +103,22 @@ def splice(
     return spliced
 
 
+def mark_inserted(encoding: Encoding) -> None:
+    """Mark inserted tokens as special again; post-processors take whatever is not theirs for text.
+
+    Pipelines skip special tokens, and so never show an entity as a word of the text.
+    """
+    if any(
+        word is None and not mask for word, mask in zip(encoding.word_ids, encoding.special_tokens_mask, strict=True)
+    ):
+        state = json.loads(encoding.__getstate__())
+        for part in (state, *state["overflowing"]):
+            # Only what is no word of the text has no number.
+            marks = zip(part["words"], part["special_tokens_mask"], strict=True)
+            part["special_tokens_mask"] = [1 if word is None else mask for word, mask in marks]
+        encoding.__setstate__(json.dumps(state).encode())
+
+
 def _before_blank(first: int, encoding: Encoding) -> int:
     """Step back over a token that is nothing but the blank before a word: the blank belongs to the mention."""
     tokens, words = encoding.tokens, encoding.word_ids

@@ -20,7 +20,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import MentionError, TokenizerError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked
-from knowledge_plugin.injection.splicing import Separator, VirtualToken, splice
+from knowledge_plugin.injection.splicing import Separator, VirtualToken, mark_inserted, splice
 from knowledge_plugin.linking.mention import check_mentions
 
 _Words = Sequence[str]
@@ -126,7 +126,9 @@ class _LinkingBackend:
         """Truncate, add special tokens, pad to a fixed length: the library's second step."""
         if self._has_room(spliced[0], spliced[1], special):
             try:
-                return self.backend.post_process(*spliced, special)
+                encoding = self.backend.post_process(*spliced, special)
+                mark_inserted(encoding)
+                return encoding
             except BaseException as error:  # a Rust panic is no Exception
                 if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                     raise

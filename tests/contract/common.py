@@ -42,13 +42,13 @@ def way(group: str, name: str, *, limit: str | None = None) -> pytest.MarkDecora
     return pytest.mark.way(group, name, limit)
 
 
-def make_plugin(model: PreTrainedModel, seed: int = 1, **kwargs) -> KnowledgePlugin:
+def make_plugin(model: PreTrainedModel, seed: int = 1, strength: float = 0.3, **kwargs) -> KnowledgePlugin:
     """Return a plugin whose mapping is large enough to be felt in the output."""
     plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base(**kwargs))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in plugin.mapping.parameters():
-            parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
+            parameter.copy_(strength * torch.randn(parameter.shape, generator=generator))
     plugin.mapping.requires_grad_(False)
     return plugin
 

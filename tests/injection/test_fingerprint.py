@@ -5,9 +5,11 @@ import dataclasses
 import pytest
 import torch
 
+from knowledge_plugin import KnowledgePlugin
 from knowledge_plugin.config import FingerprintConfig
-from knowledge_plugin.errors import ConfigError
-from knowledge_plugin.injection.fingerprint import compare, describe_base_model
+from knowledge_plugin.errors import ConfigError, TokenizerError
+from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
+from knowledge_plugin.injection.hook import find_hooks
 from tests import tiny
 
 
@@ -76,3 +78,62 @@ def test_a_damaged_fingerprint_is_refused(model, recorded, vectors):
     damaged = dataclasses.replace(recorded, fingerprint=FingerprintConfig(recorded.fingerprint.token_ids, vectors))
     with pytest.raises(ConfigError, match="fingerprint"):
         compare(damaged, model)
+
+
+class TestTokenizer:
+    @pytest.fixture
+    def other(self):
+        """A tokenizer with as many words, but others."""
+        return tiny.tokenizer("unigram")
+
+    def test_the_models_own_passes_without_a_word(self, model, wordpiece, recwarn):
+        check_tokenizer(describe_base_model(model, wordpiece), model, wordpiece)
+        check_tokenizer(describe_base_model(model), model, wordpiece)
+        assert not recwarn.list
+
+    def test_another_ones_words_have_other_ids(self, model, wordpiece, other):
+        base_model = describe_base_model(model, wordpiece)
+        with pytest.raises(TokenizerError, match="stand for other words"):
+            check_tokenizer(base_model, model, other)
+        with pytest.warns(UserWarning, match="stand for other words"):
+            check_tokenizer(base_model, model, other, strict=False)
+
+    def test_attach_looks(self, model, kb, wordpiece, other):
+        plugin = KnowledgePlugin.for_model(model, kb, wordpiece)
+        with pytest.raises(TokenizerError, match="AutoTokenizer"):
+            plugin.attach(model, other)
+        assert find_hooks(model) == []
+
+    def test_words_that_the_model_has_no_embedding_for(self, wordpiece):
+        small = tiny.classifier(vocab_size=100)
+        with pytest.warns(UserWarning, match="resize_token_embeddings"):
+            check_tokenizer(describe_base_model(small), small, wordpiece)
+
+    def test_special_tokens_that_have_other_ids(self, model, wordpiece):
+        model.config.pad_token_id, model.config.bos_token_id = 5, 6
+        with pytest.warns(UserWarning, match="special tokens"):
+            check_tokenizer(describe_base_model(model), model, wordpiece)
+        model.config.pad_token_id = wordpiece.pad_token_id
+        check_tokenizer(describe_base_model(model), model, wordpiece)
+
+    def test_a_list_of_end_tokens_is_searched(self, model, wordpiece, recwarn):
+        model.config.pad_token_id, model.config.eos_token_id = None, [7, 8]
+        check_tokenizer(describe_base_model(model), model, wordpiece)  # the tokenizer has no end token to compare
+        model.config.sep_token_id = [9, wordpiece.sep_token_id]
+        check_tokenizer(describe_base_model(model), model, wordpiece)
+        assert not recwarn.list
+
+    def test_the_words_survive_a_save(self, model, kb, wordpiece, other, tmp_path):
+        KnowledgePlugin.for_model(model, kb, wordpiece).save_pretrained(tmp_path)
+        with pytest.raises(TokenizerError):
+            KnowledgePlugin.from_pretrained(tmp_path).attach(model, other)
+
+
+def test_a_folder_is_no_name(model, kb, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "checkpoint").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for path in ("runs/checkpoint", "runs", str(tmp_path)):
+        model.config._name_or_path = path
+        assert describe_base_model(model).name is None
+    model.config._name_or_path = "user/model"
+    assert describe_base_model(model).name == "user/model"

@@ -303,3 +303,25 @@ class TestReplace:
         decoded = linking.decode(linking("came to Paris today")["input_ids"], skip_special_tokens=True)
         assert "aris" not in decoded
         assert "today" in decoded
+
+
+def test_inserted_tokens_are_special_and_words_are_not(linking, tokenizer):
+    text = "The mayor of New York came to Paris"
+    plain = tokenizer(text, return_special_tokens_mask=True)
+    found = linking(text, return_special_tokens_mask=True)
+    assert found["special_tokens_mask"] == found[0].special_tokens_mask
+    assert sum(not mask for mask in found["special_tokens_mask"]) == sum(not m for m in plain["special_tokens_mask"])
+
+
+def test_inserted_tokens_are_special_in_every_window(linking):
+    windows = linking(
+        "The mayor of New York came to Paris",
+        max_length=8,
+        stride=1,
+        truncation=True,
+        return_overflowing_tokens=True,
+        return_special_tokens_mask=True,
+    )
+    assert len(windows["input_ids"]) > 1
+    for ids, mask in zip(windows["input_ids"], windows["special_tokens_mask"], strict=True):
+        assert all(m for i, m in zip(ids, mask, strict=True) if i >= MODEL.config.vocab_size)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from knowledge_plugin import DictionaryLinker, Mention
+from knowledge_plugin.errors import LinkingError
+from knowledge_plugin.injection.hook import VirtualIds
+from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
+from knowledge_plugin.linking.mention import without_overlaps
+from tests import tiny
+
+KB = tiny.knowledge_base()
+
+
+def source(linker, start=400, name="cities") -> KnowledgeSource:
+    return KnowledgeSource(name, KB, linker, VirtualIds(start, len(KB)), "concat", "/")
+
+
+def sources(*items: KnowledgeSource) -> KnowledgeSources:
+    together = KnowledgeSources()
+    for item in items:
+        together.add(item)
+    return together
+
+
+def fixed(*mentions: Mention):
+    return lambda texts: [list(mentions) for _ in texts]
+
+
+SPANS = st.lists(
+    st.builds(lambda s, n: Mention(s, s + n, "geo:paris"), st.integers(0, 30), st.integers(1, 8)), max_size=8
+)
+
+
+@given(st.lists(SPANS, min_size=1, max_size=3))
+def test_the_order_of_attaching_decides_between_plugins_and_length_within_one(spans):
+    text = "x" * 40
+    together = sources(*(source(fixed(*own), 400 + 100_000 * i) for i, own in enumerate(spans)))
+    found = together.find([text])[0]
+    positions = [(linked.mention.start, linked.mention.end) for linked in found]
+    assert positions == sorted(positions)
+    assert all(a[1] <= b[0] for a, b in zip(positions, positions[1:], strict=False))
+    taken: list[Mention] = []
+    for own, one in zip(spans, together.enabled, strict=True):
+        expected = [m for m in without_overlaps(own) if all(m.end <= t.start or t.end <= m.start for t in taken)]
+        assert [linked.mention for linked in found if linked.source is one] == sorted(expected)
+        taken += expected
+
+
+def test_unknown_entities_take_no_place():
+    first = source(fixed(Mention(0, 9, "geo:atlantis")))
+    second = source(fixed(Mention(0, 5, "geo:paris")), 100_000)
+    assert [linked.source for linked in sources(first, second).find(["Paris, on the Seine"])[0]] == [second]
+
+
+def test_without_any_linker_it_says_what_to_do():
+    with pytest.raises(LinkingError, match="linker="):
+        sources(source(None)).find(["Paris"])
+    assert len(sources(source(None), source(DictionaryLinker(KB), 100_000)).find(["Paris"])[0]) == 1
+    assert KnowledgeSources().find(["Paris"]) == [[]]
+
+
+def test_tokens_of_a_plugin_that_went_can_still_be_told():
+    one = source(DictionaryLinker(KB))
+    together = sources(one)
+    token_id = one.token_id(Mention(0, 5, "geo:paris"))
+    together.remove(one)
+    assert together.enabled == []
+    assert together.of_token(token_id) is one
+    assert one.entity_id(token_id) == "geo:paris"
+    newer = source(DictionaryLinker(KB))
+    together.add(newer)
+    assert together.of_token(token_id) is newer
+
+
+def test_copies_are_switched_together_and_pickles_are_not():
+    together = sources(source(DictionaryLinker(KB)))
+    assert copy.deepcopy(together) is together
+    there = pickle.loads(pickle.dumps(together))
+    together.enabled[0].enabled = False
+    assert together.enabled == []
+    assert len(there.find(["Paris"])[0]) == 1
