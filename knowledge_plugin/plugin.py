@@ -21,7 +21,7 @@ from knowledge_plugin.config import (
     read_config,
     to_json,
 )
-from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, MappingError
+from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, LinkingError, MappingError
 from knowledge_plugin.hub.card import write_card
 from knowledge_plugin.hub.folder import check_sums, describe_files, staged
 from knowledge_plugin.hub.snapshot import resolve_folder
@@ -220,12 +220,15 @@ class KnowledgePlugin:
             IncompatibleModelError: The model's word embeddings are another space, or of another width, which no
                 ``strict=False`` can help.
             TokenizerError: The tokenizer is slow, or not the one that the plugin was made with.
+            LinkingError: The linker is none.
             AttachmentError: This plugin is attached to this model already, or another one of this name, or
                 ``index_device="cuda"`` without a GPU.
         """
         form = form or self.config.injection.form
         if form not in ("concat", "replace"):
             raise ValueError(f"form: expected 'concat' or 'replace', found {form!r}.")
+        if linker is not None and not callable(linker):
+            raise LinkingError(f"linker: expected a function from a list of texts to their mentions, found {linker!r}.")
         base = base_tokenizer(tokenizer)
         self.check_space(model, strict)
         check_tokenizer(self.config.base_model, model, base, strict)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from knowledge_plugin.errors import AttachmentError
+from knowledge_plugin.errors import AttachmentError, MentionError
 from knowledge_plugin.injection.compilation import forget_compiled_code
 from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
 from knowledge_plugin.injection.generation import guard_generation, unguard_generation
@@ -155,7 +155,10 @@ class Attachment:
 
         Raises:
             LinkingError: The knowledge base has no aliases and no linker was given.
+            MentionError: Not one text.
         """
+        if not isinstance(text, str):
+            raise MentionError(f"explain: expected one text, found {type(text).__name__}. Call it for each text.")
         return [mention for mention, source in self._sources.find([text])[0] if source is self._source]
 
     @overload
@@ -190,7 +193,10 @@ class Attachment:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """Within, this plugin links nothing; without another plugin, the model behaves as its base."""
+        """Within ``with attachment.disabled():``, this plugin links nothing.
+
+        Without another plugin, the model then behaves as its base.
+        """
         before, self._source.enabled = self._source.enabled, False
         try:
             yield

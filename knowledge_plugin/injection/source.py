@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -68,6 +69,11 @@ class Linked(NamedTuple):
     mention: Mention
     source: KnowledgeSource
 
+    @property
+    def token(self) -> str:
+        """What the virtual token of the entity is called."""
+        return f"<{self.mention.entity_id}>"
+
 
 class KnowledgeSources:
     """The plugins attached to one model, in the order of attaching; shared by all its knowledge tokenizers.
@@ -78,6 +84,7 @@ class KnowledgeSources:
     def __init__(self) -> None:
         self._sources: list[KnowledgeSource] = []
         self._past: list[KnowledgeSource] = []
+        self._warned = False
 
     def add(self, source: KnowledgeSource) -> None:
         """Put a plugin last."""
@@ -113,10 +120,22 @@ class KnowledgeSources:
         return found
 
     def known(self, mentions: Iterable[Mention]) -> list[Linked]:
-        """Give each mention to the first plugin that knows its entity; one whose entity nobody knows is dropped."""
-        sources = self.enabled
+        """Give each mention to the first plugin that knows its entity; one whose entity nobody knows is dropped.
+
+        Warns once if nobody knows any of them: then the ids are of another scheme.
+        """
+        sources, mentions = self.enabled, list(mentions)
         owners = ((m, next((s for s in sources if m.entity_id in s.knowledge_base), None)) for m in mentions)
-        return [Linked(mention, owner) for mention, owner in owners if owner is not None]
+        known = [Linked(mention, owner) for mention, owner in owners if owner is not None]
+        if mentions and not known and not self._warned:
+            self._warned = True
+            warnings.warn(
+                "none of the entities in mentions= is in a knowledge base that is attached, so they get no virtual "
+                f"token: {mentions[0].entity_id!r:.200}; its ids look like "
+                f"{sources[0].knowledge_base.entity_id(0)!r:.200}.",
+                stacklevel=2,
+            )
+        return known
 
     def of_token(self, token_id: int) -> KnowledgeSource | None:
         """Return the plugin to whose range a token id belongs."""

@@ -31,6 +31,7 @@ class VirtualToken:
         start: First character of the mention.
         end: One past its last character.
         token_id: The virtual id.
+        token: What to call it.
         separator: With one, ``[entity] separator`` goes before the mention (concat); with ``None``, ``[entity]`` takes
             the place of the mention's tokens (replace).
         word: For a text that came as words: which word the mention starts in; ``start`` and ``end`` then count
@@ -41,6 +42,7 @@ class VirtualToken:
     start: int
     end: int
     token_id: int
+    token: str
     separator: Separator | None
     word: int | None = None
     end_word: int | None = None
@@ -80,13 +82,13 @@ def splice(
         if item.separator is None:
             # A byte-level token begins with the blank before it; the mention does not.
             span = [max(encoding.offsets[first][0], item.start), encoding.offsets[last - 1][1]]
-            piece = [(item.token_id, f"<{item.token_id}>", encoding.word_ids[first], span, 0)]
+            piece = [(item.token_id, item.token, encoding.word_ids[first], span, 0)]
             cut = slice(first, last)
         else:
             first = _before_blank(first, encoding)
             span = [encoding.offsets[first][0]] * 2
             parts = [
-                (item.token_id, f"<{item.token_id}>"),
+                (item.token_id, item.token),
                 *zip(item.separator.ids, item.separator.tokens, strict=True),
             ]
             piece = [(token_id, token, None, span, 1) for token_id, token in parts]

@@ -21,7 +21,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from knowledge_plugin.errors import MentionError, TokenizerError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked
 from knowledge_plugin.injection.splicing import Separator, VirtualToken, mark_inserted, splice
-from knowledge_plugin.linking.mention import check_mentions
+from knowledge_plugin.linking.mention import Mention, check_mentions
 
 _Words = Sequence[str]
 _Mentions = list[list[Linked]]
@@ -108,19 +108,19 @@ class _LinkingBackend:
         return result
 
     def _virtual_tokens(self, text: str | _Words, found: list[Linked]) -> list[VirtualToken]:
-        placed = (
-            (linked.mention, linked.source.token_id(linked.mention), self.separator(linked.source)) for linked in found
-        )
+        placed = [(linked.mention, self._token(linked)) for linked in found]
         if isinstance(text, str):
-            return [VirtualToken(m.start, m.end, token_id, separator) for m, token_id, separator in placed]
+            return [VirtualToken(m.start, m.end, *token) for m, token in placed]
         # The linker read the words with a blank between; find the words again in which a mention begins and ends.
         starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))[:-1]
         tokens = []
-        for m, token_id, separator in placed:
+        for m, token in placed:
             first, last = bisect_right(starts, m.start) - 1, bisect_left(starts, m.end) - 1
-            start, end = m.start - starts[first], m.end - starts[last]
-            tokens.append(VirtualToken(start, end, token_id, separator, first, last))
+            tokens.append(VirtualToken(m.start - starts[first], m.end - starts[last], *token, first, last))
         return tokens
+
+    def _token(self, linked: Linked) -> tuple[int, str, Separator | None]:
+        return linked.source.token_id(linked.mention), linked.token, self.separator(linked.source)
 
     def _surround(self, spliced: tuple, bare: tuple, special: bool) -> Encoding:
         """Truncate, add special tokens, pad to a fixed length: the library's second step."""
@@ -204,6 +204,8 @@ class _KnowledgeTokenizer:
             return self._tokenizer.sources.find(strings) if strings else []
         if len(given) != len(strings):
             raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
+        if any(isinstance(items, Mention) for items in given):
+            raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
         checked = [check_mentions(items, text) for items, text in zip(given, strings, strict=True)]
         return [self._tokenizer.sources.known(items) for items in checked]
 

@@ -27,6 +27,7 @@ from knowledge_plugin.hub.snapshot import resolve_folder
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup, cached, check_rows
+from knowledge_plugin.knowledge_base.normalization import normalize
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
 
 
@@ -292,6 +293,16 @@ class KnowledgeBase:
                 check_rows(lookup, len(self), self._folder or self.config.name)
                 self._aliases[case] = lookup
             return self._aliases[case]
+
+    def best_entity(self, alias: str, case: Case = "insensitive") -> tuple[str, float] | None:
+        """Return the id of the entity that a name most likely means, with its prior, or ``None`` for no one's name.
+
+        Args:
+            alias: The whole name.
+            case: Whether upper and lower case differ.
+        """
+        best = self.alias_lookup(case).best(normalize(alias, case))
+        return None if best is None else (self.entity_id(best[0]), best[1])
 
     @property
     def _id_lookup(self) -> IdLookup:

@@ -30,9 +30,19 @@ class Mention(NamedTuple):
 
 
 class Linker(Protocol):
-    """Anything that finds mentions: called with a list of texts, it returns a list of mentions for each."""
+    """Anything that finds mentions: called with a list of texts, it gives the mentions of each.
 
-    def __call__(self, texts: list[str]) -> list[list[Mention]]:
+    A function will do, also one that yields.
+
+    Example:
+        >>> def linker(texts):
+        ...     for text in texts:
+        ...         yield [Mention(0, 5, "geo:paris")] if text.startswith("Paris") else []
+        >>> link(linker, ["Paris again", "the river"])
+        [[Mention(start=0, end=5, entity_id='geo:paris', score=1.0)], []]
+    """
+
+    def __call__(self, texts: list[str]) -> Iterable[Iterable[Mention]]:
         """Return the mentions of each text, in any order."""
         ...
 
@@ -41,14 +51,25 @@ def link(linker: Linker, texts: list[str]) -> list[list[Mention]]:
     """Call a linker and hold it to its contract.
 
     Raises:
-        LinkingError: It did not return a list of mentions for each text.
+        LinkingError: It did not give the mentions of each text.
         MentionError: A mention does not fit its text.
     """
-    found = linker(texts)
-    if not isinstance(found, (list, tuple)) or len(found) != len(texts):
-        size = len(found) if isinstance(found, (list, tuple)) else type(found).__name__
-        raise LinkingError(f"a linker returns one list of mentions per text: expected {len(texts)}, found {size}.")
-    return [check_mentions(mentions, text) for mentions, text in zip(found, texts, strict=True)]
+    result = linker(texts)
+    if isinstance(result, (str, dict)) or not isinstance(result, Iterable):
+        raise LinkingError(
+            f"a linker gives a list of mentions for each text: expected {len(texts)}, found {type(result).__name__}."
+        )
+    found: list[list[Mention]] = []
+    for i, mentions in enumerate(result):
+        if i == len(texts):
+            raise LinkingError(f"a linker gives a list of mentions for each text: expected {i}, found more.")
+        # At once, because what yields may yield something that looks at its current text.
+        found.append(check_mentions(mentions, texts[i]))
+    if len(found) < len(texts):
+        raise LinkingError(
+            f"a linker gives a list of mentions for each text: expected {len(texts)}, found {len(found)}."
+        )
+    return found
 
 
 def check_mentions(mentions: Iterable[Sequence], text: str) -> list[Mention]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -43,11 +44,11 @@ class MapTuningTrainer(Trainer):
         train_dataset: Rows with ``text`` and ``label`` (perhaps ``text_pair``, ``mentions``), or rows tokenized by the
             attachment's tokenizer.
         eval_dataset: The same.
-        processing_class: The model's tokenizer; the attachment's if the plugin is attached already.
+        processing_class: The model's tokenizer.
         data_collator: Instead of :class:`TaskCollator`, for tokenized rows.
         base_dropout: Dropout of the frozen model while training, ``None`` for its own.
         linker: As in :meth:`KnowledgePlugin.attach`.
-        form: As in :meth:`KnowledgePlugin.attach`.
+        form: As in :meth:`KnowledgePlugin.attach`; the plugin keeps the form that it was trained in.
         **kwargs: Passed to Trainer.
 
     Raises:
@@ -98,6 +99,9 @@ class MapTuningTrainer(Trainer):
         model, mapping = self.model, self.plugin.mapping
         with self._attached() as hook, ExitStack() as afterwards:
             self._check_mentions(hook)
+            if self._form is not None:  # the mapping learns for this form, and is to be attached in it
+                injection = replace(self.plugin.config.injection, form=self._form)
+                self.plugin.config = replace(self.plugin.config, injection=injection)
             afterwards.enter_context(frozen(model, self.base_dropout))
             afterwards.enter_context(config_kept(model))
             if hasattr(getattr(model, "config", None), "use_cache"):
@@ -122,6 +126,8 @@ class MapTuningTrainer(Trainer):
     @contextmanager
     def _attached(self) -> Iterator[EmbeddingHook]:
         if (hook := self._find_hook()) is not None:
+            if isinstance(self.data_collator, TaskCollator) and hook.attachment is not None:
+                self.data_collator.tokenizer = hook.attachment.tokenizer
             yield hook
             return
         if self._tokenizer is None:

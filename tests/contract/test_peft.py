@@ -16,18 +16,18 @@ from tests.contract.common import TEXTS, enlarge, inputs, make_plugin, way
 peft = pytest.importorskip("peft")
 
 BEFORE_AND_AFTER = [
-    pytest.param("llama", lambda: peft.LoraConfig(target_modules=["q_proj"]), marks=way("peft", "LoRA")),
-    pytest.param("bert-classification", lambda: peft.LoraConfig(target_modules=["query"]), marks=way("peft", "LoRA")),
-    pytest.param("t5", lambda: peft.LoraConfig(target_modules=["q"]), marks=way("peft", "LoRA")),
+    pytest.param("llama", lambda: peft.LoraConfig(target_modules=["q_proj"]), marks=way("PEFT", "LoRA")),
+    pytest.param("bert-classification", lambda: peft.LoraConfig(target_modules=["query"]), marks=way("PEFT", "LoRA")),
+    pytest.param("t5", lambda: peft.LoraConfig(target_modules=["q"]), marks=way("PEFT", "LoRA")),
     pytest.param(
         "llama",
         lambda: peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
-        marks=way("peft", "IA3"),
+        marks=way("PEFT", "IA3"),
     ),
     pytest.param(
         "llama",
         lambda: peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-        marks=way("peft", "prefix tuning"),
+        marks=way("PEFT", "prefix tuning"),
     ),
 ]
 AFTER = [
@@ -35,27 +35,27 @@ AFTER = [
     pytest.param(
         "llama",
         lambda: peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
-        marks=way("peft", "prompt tuning"),
+        marks=way("PEFT", "prompt tuning"),
     ),
     pytest.param(
         "llama",
         lambda: peft.LoraConfig(target_modules=["embed_tokens", "q_proj"]),
-        marks=way("peft", "LoRA on the word embeddings (attach after PEFT)"),
+        marks=way("PEFT", "LoRA on the word embeddings (attach after PEFT)"),
     ),
     pytest.param(
         "gemma3",
         lambda: peft.LoraConfig(target_modules=["embed_tokens"]),
-        marks=way("peft", "LoRA on the word embeddings (attach after PEFT)"),
+        marks=way("PEFT", "LoRA on the word embeddings (attach after PEFT)"),
     ),
     pytest.param(
         "llama",
         lambda: peft.LoraConfig(target_modules=["q_proj"], trainable_token_indices=[5, 6]),
-        marks=way("peft", "trainable_token_indices (attach after PEFT)"),
+        marks=way("PEFT", "trainable_token_indices (attach after PEFT)"),
     ),
     pytest.param(
         "llama",
         lambda: peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["embed_tokens"]),
-        marks=way("peft", "modules_to_save with the word embeddings (attach after PEFT)"),
+        marks=way("PEFT", "modules_to_save with the word embeddings (attach after PEFT)"),
     ),
 ]
 
@@ -121,7 +121,7 @@ def test_attached_before_peft_is_the_same(name, make_config, wordpiece):
     assert find_hooks(before) == []
 
 
-@way("peft", "LoRA equals LoRA on the truly enlarged model")
+@way("PEFT", "LoRA equals LoRA on the truly enlarged model")
 @pytest.mark.parametrize("name", ["llama", "bert-classification", "t5"])
 def test_lora_equals_the_enlarged_model(name, wordpiece):
     bare = build(name)
@@ -134,7 +134,7 @@ def test_lora_equals_the_enlarged_model(name, wordpiece):
         assert torch.equal(logits(model, batch), logits(enlarged, batch))
 
 
-@way("peft", "disable_adapter: the base with the plugin")
+@way("PEFT", "disable_adapter: the base with the plugin")
 def test_disable_adapter(wordpiece):
     bare = build("llama")
     plugin = make_plugin(bare)
@@ -146,7 +146,7 @@ def test_disable_adapter(wordpiece):
             assert torch.equal(logits(model, batch), logits(enlarged, batch))
 
 
-@way("peft", "merge_and_unload under an attached plugin")
+@way("PEFT", "merge_and_unload under an attached plugin")
 @pytest.mark.parametrize("targets", [["q_proj"], ["q_proj", "embed_tokens"]])
 def test_merge_and_unload(targets, wordpiece):
     bare = build("llama")
@@ -161,7 +161,7 @@ def test_merge_and_unload(targets, wordpiece):
     assert find_hooks(merged) == []
 
 
-@way("peft", "generate through a PEFT model")
+@way("PEFT", "generate through a PEFT model")
 @pytest.mark.parametrize(
     "make_config",
     [
@@ -180,7 +180,7 @@ def test_generate(make_config, wordpiece):
         assert found.shape[1] > batch["input_ids"].shape[1]
 
 
-@way("peft", "the adapter's own save holds nothing of ours, and loads without us")
+@way("PEFT", "the adapter's own save holds nothing of ours, and loads without us")
 def test_the_adapters_file(wordpiece, tmp_path):
     bare = build("llama")
     twin = copy.deepcopy(bare)
@@ -194,7 +194,7 @@ def test_the_adapters_file(wordpiece, tmp_path):
 
 
 @way(
-    "peft",
+    "PEFT",
     "LoRA put on the word embeddings of a model that has a plugin",
     limit="its own look-up would see virtual ids: an error says to detach and attach again",
 )

@@ -85,3 +85,16 @@ def test_copies_are_switched_together_and_pickles_are_not():
     together.enabled[0].enabled = False
     assert together.enabled == []
     assert len(there.find(["Paris"])[0]) == 1
+
+
+def test_ids_of_another_scheme_are_said_once():
+    together = sources(source(DictionaryLinker(KB)))
+    with pytest.warns(UserWarning, match=r"'Q90'; its ids look like 'geo:"):
+        assert together.known([Mention(0, 5, "Q90")]) == []
+    assert together.known([Mention(0, 5, "Q90")]) == []
+
+
+def test_a_single_entity_that_is_missing_is_no_news(recwarn):
+    together = sources(source(DictionaryLinker(KB)))
+    assert len(together.known([Mention(0, 5, "geo:atlantis"), Mention(6, 9, "geo:york")])) == 1
+    assert not recwarn.list

@@ -18,7 +18,7 @@ def encoding():
 
 
 def test_concat_puts_the_token_and_the_separator_before_the_mention(encoding):
-    spliced = splice(encoding, [VirtualToken(0, 5, 999, SLASH), VirtualToken(10, 16, 998, SLASH)])
+    spliced = splice(encoding, [VirtualToken(0, 5, 999, "<999>", SLASH), VirtualToken(10, 16, 998, "<998>", SLASH)])
     assert spliced.tokens == ["<999>", "/", "paris", "and", "<998>", "/", "berlin"]
     assert spliced.ids[:2] == [999, 7]
     assert spliced.word_ids == [None, None, 0, 1, None, None, 2]
@@ -29,12 +29,12 @@ def test_concat_puts_the_token_and_the_separator_before_the_mention(encoding):
 
 def test_each_token_has_a_separator_of_its_own(encoding):
     arrow = Separator((8, 9), ("-", ">"))
-    spliced = splice(encoding, [VirtualToken(0, 5, 999, SLASH), VirtualToken(10, 16, 998, arrow)])
+    spliced = splice(encoding, [VirtualToken(0, 5, 999, "<999>", SLASH), VirtualToken(10, 16, 998, "<998>", arrow)])
     assert spliced.tokens == ["<999>", "/", "paris", "and", "<998>", "-", ">", "berlin"]
 
 
 def test_replace_takes_the_mentions_word_and_span(encoding):
-    spliced = splice(encoding, [VirtualToken(10, 16, 998, None)])
+    spliced = splice(encoding, [VirtualToken(10, 16, 998, "<998>", None)])
     assert spliced.tokens == ["paris", "and", "<998>"]
     assert spliced.offsets[2] == (10, 16)
     assert spliced.word_ids[2] == 2
@@ -48,21 +48,21 @@ def test_without_virtual_tokens_it_is_a_copy_of_another_type(encoding):
 
 
 def test_tokens_to_keep_out_are_left_alone(encoding):
-    spliced = splice(encoding, [VirtualToken(0, 5, 999, SLASH)], keep_out=frozenset({encoding.ids[0]}))
+    spliced = splice(encoding, [VirtualToken(0, 5, 999, "<999>", SLASH)], keep_out=frozenset({encoding.ids[0]}))
     assert spliced.ids == encoding.ids
 
 
 def test_a_span_that_meets_no_token_is_passed_over(encoding):
-    assert splice(encoding, [VirtualToken(5, 6, 999, SLASH)]).ids == encoding.ids
-    assert splice(encode(""), [VirtualToken(0, 1, 999, SLASH)]).ids == []
+    assert splice(encoding, [VirtualToken(5, 6, 999, "<999>", SLASH)]).ids == encoding.ids
+    assert splice(encode(""), [VirtualToken(0, 1, 999, "<999>", SLASH)]).ids == []
 
 
 def test_a_mention_within_a_token_stands_before_the_whole_token(encoding):
-    assert splice(encoding, [VirtualToken(2, 4, 999, SLASH)]).tokens[:3] == ["<999>", "/", "paris"]
+    assert splice(encoding, [VirtualToken(2, 4, 999, "<999>", SLASH)]).tokens[:3] == ["<999>", "/", "paris"]
 
 
 def test_in_words_a_mention_is_found_by_word_and_character():
     encoding = encode(["see", "paris", "berlin"], is_pretokenized=True)
-    spliced = splice(encoding, [VirtualToken(0, 6, 999, None, word=1, end_word=2)])
+    spliced = splice(encoding, [VirtualToken(0, 6, 999, "<999>", None, word=1, end_word=2)])
     assert [token for token in spliced.tokens if token.startswith("<")] == ["<999>"]
     assert spliced.word_ids[-1] == 1

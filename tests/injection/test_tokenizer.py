@@ -186,10 +186,20 @@ def test_a_single_text_takes_a_flat_list_and_plain_tuples(linking):
 
 
 def test_an_entity_that_is_not_known_gets_no_token(linking, tokenizer):
-    assert (
-        linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])["input_ids"]
-        == tokenizer("the Paris")["input_ids"]
-    )
+    with pytest.warns(UserWarning, match="geo:atlantis"):
+        found = linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])
+    assert found["input_ids"] == tokenizer("the Paris")["input_ids"]
+
+
+def test_a_batch_takes_a_list_of_mentions_for_each_text(linking):
+    with pytest.raises(MentionError, match="for each text of a batch"):
+        linking(["the Paris"], mentions=[Mention(4, 9, "geo:paris")])
+
+
+def test_a_virtual_token_has_one_name(linking):
+    encoding = linking("the York")
+    assert encoding.tokens() == linking.convert_ids_to_tokens(encoding["input_ids"])
+    assert "<geo:york>" in encoding.tokens()
 
 
 @pytest.mark.parametrize("span", [(0, 0), (3, 2), (-1, 2), (0, 100)])

@@ -45,6 +45,14 @@ def test_a_linker_is_held_to_its_contract():
     assert link(lambda texts: [[(0, 4, "x:1")], []], ["York", ""]) == [[Mention(0, 4, "x:1")], []]
 
 
+def test_a_linker_may_yield():
+    def linker(texts):
+        for text in texts:
+            yield ((0, len(name), f"x:{name}") for name in ("York",) if text.startswith(name))
+
+    assert link(linker, ["York", "", "York again"]) == [[Mention(0, 4, "x:York")], [], [Mention(0, 4, "x:York")]]
+
+
 @pytest.mark.parametrize("found", [[[]], [[], [], []], None, {}, "ab", 5])
 def test_a_linker_that_returns_something_else(found):
     with pytest.raises(LinkingError, match="expected 2"):
