@@ -19,6 +19,7 @@ from transformers import BertConfig, BertForSequenceClassification
 from benchmarks.timing import alternate, median
 from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds
+from knowledge_plugin.injection.placement import PlacedIndex
 
 ENTITIES, DIM, BATCH, LENGTH = 20_000, 128, 16, 128
 
@@ -60,21 +61,26 @@ def row(
     }  # fmt: skip
 
 
+def with_plugin(model: BertForSequenceClassification, plugin: KnowledgePlugin) -> BertForSequenceClassification:
+    """Return a model of the very same weights, in the same memory, to which the plugin is attached."""
+    twin = minilm()
+    twin.load_state_dict(model.state_dict(), assign=True)
+    ids = VirtualIds(model.config.vocab_size, ENTITIES)
+    EmbeddingHook(PlacedIndex(plugin.knowledge_base), plugin.mapping, ids, model.config.vocab_size).attach(twin)
+    return twin
+
+
 def embedding_row(model: BertForSequenceClassification, plugin: KnowledgePlugin, vectors: torch.Tensor) -> dict:
     """Budget 2: the embedding of a batch with two mentions a sentence."""
     vocab_size = model.config.vocab_size
     ids = torch.randint(1000, 30_000, (BATCH, LENGTH))
     ids[:, [10, 60]] = vocab_size + torch.randint(0, ENTITIES, (BATCH, 2))
     embedding = model.get_input_embeddings()
-    hook = EmbeddingHook(plugin.knowledge_base.vectors, plugin.mapping, VirtualIds(vocab_size, ENTITIES), vocab_size)
+    attached = with_plugin(model, plugin)
     listed = [np.array(vector) for vector in vectors]
 
     def ours() -> torch.Tensor:
-        hook.attach(model)
-        try:
-            return embedding(ids)
-        finally:
-            hook.detach()
+        return attached.get_input_embeddings()(ids)
 
     def published() -> torch.Tensor:
         sentences = []
@@ -110,30 +116,26 @@ def forward_rows(model: BertForSequenceClassification, plugin: KnowledgePlugin) 
     plain_ids = torch.randint(1000, 30_000, (BATCH, LENGTH))
     mention_ids = plain_ids.clone()
     mention_ids[:, [10, 60]] = vocab_size + torch.randint(0, ENTITIES, (BATCH, 2))
-    hook = EmbeddingHook(plugin.knowledge_base.vectors, plugin.mapping, VirtualIds(vocab_size, ENTITIES), vocab_size)
-
-    def attached(ids: torch.Tensor) -> torch.Tensor:
-        hook.attach(model)
-        try:
-            return model(ids).logits
-        finally:
-            hook.detach()
+    attached = with_plugin(model, plugin)
 
     with torch.inference_mode():
         times = alternate(
             {
                 "plain": lambda: model(plain_ids).logits,
-                "no mention": lambda: attached(plain_ids),
-                "mentions": lambda: attached(mention_ids),
+                "no mention": lambda: attached(plain_ids).logits,
+                "mentions": lambda: attached(mention_ids).logits,
             },
-            rounds=15,
+            rounds=60,
         )
     plain, silent, mentions = (median(times[name]) for name in ("plain", "no mention", "mentions"))
+    # Of neighbours in time, so that what slows the machine for a while counts for nothing.
+    silent_ratio = median([b / a for a, b in zip(times["plain"], times["no mention"], strict=True)])
+    mentions_ratio = median([b / a for a, b in zip(times["plain"], times["mentions"], strict=True)])
     return [
-        row("2b", "whole forward, 2 mentions each, against plain", 1e3 * plain, 1e3 * mentions, "ms", mentions / plain,
-            "<= 1.02", mentions / plain <= 1.02),
-        row("6", "whole forward, no mention, attached against plain", 1e3 * plain, 1e3 * silent, "ms", silent / plain,
-            "<= 1.01", silent / plain <= 1.01),
+        row("2b", "whole forward, 2 mentions each, against plain", 1e3 * plain, 1e3 * mentions, "ms", mentions_ratio,
+            "<= 1.02", mentions_ratio <= 1.02),
+        row("6", "whole forward, no mention, attached against plain", 1e3 * plain, 1e3 * silent, "ms", silent_ratio,
+            "<= 1.01", silent_ratio <= 1.01),
     ]  # fmt: skip
 
 

@@ -135,7 +135,8 @@ class EmbeddingHook:
             return self._keep_gradient(output)
         mine = self.ids.mask(ids)
         mapped, place = self._map(ids[mine].to(output.device))
-        output = output.clone()
+        # What was looked up is nobody else's yet; autograd alone may want to see it as it was.
+        output = output.clone() if torch.is_grad_enabled() else output
         output[mine.to(output.device)] = self._look_up(embedding, mapped, output)[place]
         return output
 
