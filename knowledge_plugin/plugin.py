@@ -70,6 +70,13 @@ class KnowledgePlugin:
         shape = f"{m.kind} {m.input_dim}->{m.output_dim}"
         return f"KnowledgePlugin({self.knowledge_base!r}, mapping={shape}, base={base.name!r})"
 
+    def __getstate__(self) -> dict:
+        # A copy, here or in another process, is attached to nothing.
+        return {k: v for k, v in self.__dict__.items() if k != "_attachments"}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _attachments=weakref.WeakSet())
+
     # ---- making one ----------------------------------------------------------------------------------------------
 
     @classmethod

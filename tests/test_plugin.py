@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import copy
+import gc
 import json
+import pickle
 import subprocess
 import sys
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.errors import IncompatibleModelError, MappingError
+from knowledge_plugin.errors import AttachmentError, IncompatibleModelError, MappingError
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -177,3 +181,26 @@ print(opened - before, resident().rss - before)
     assert size > 130e6
     assert opened < size / 6
     assert used < size / 4
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda plugin: pickle.loads(pickle.dumps(plugin))])
+def test_a_copy_of_an_attached_plugin_is_attached_to_nothing(copied, model, kb, wordpiece):
+    plugin = KnowledgePlugin.for_model(model, kb)
+    with plugin.attach(model, wordpiece):
+        other = copied(plugin)
+        with pytest.raises(AttachmentError, match="not attached"):
+            other.detach(model)
+        assert other.attach(model, wordpiece).name == "cities-2"
+    assert torch.equal(other.word_embeddings(["geo:paris"]), plugin.word_embeddings(["geo:paris"]))
+
+
+def test_a_model_that_nobody_holds_is_freed_with_its_attachment(kb, wordpiece):
+    model = tiny.classifier()
+    plugin = KnowledgePlugin.for_model(model, kb)
+    plugin.attach(model, wordpiece)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(AttachmentError, match="found 0"):
+        plugin.prompt_embeds("Paris")

@@ -36,8 +36,10 @@ def check(task, model, tokenizer, *args, **kwargs):
     plain = pipeline(task, model=model, tokenizer=tokenizer)(*args, **kwargs)
     plugin = make_plugin(model, strength=1.0)
     enlarged = enlarge(model, plugin)
-    with plugin.attach(model, tokenizer) as (model, linking):
+    with plugin.attach(model, tokenizer) as attachment:
+        model, linking = attachment
         found = pipeline(task, model=model, tokenizer=linking)(*args, **kwargs)
+        assert attachment.mentions_linked > 0
         assert found == pipeline(task, model=enlarged, tokenizer=linking)(*args, **kwargs)
         assert found != plain or task == "text-generation"  # a tiny model may well write the same
     assert pipeline(task, model=model, tokenizer=tokenizer)(*args, **kwargs) == plain
