@@ -159,7 +159,7 @@ class EmbeddingHook:
 
     def _traced_rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Return a row for every place of ``ids``, of which only those of virtual ids matter."""
-        if not self.mapping.training and not torch.compiler.is_exporting():
+        if not self._learns() and not torch.compiler.is_exporting():
             return virtual_rows(ids, self.key, self.mapping.config.output_dim).flatten(0, -2)
         # Without a branch, so that gradients reach the mapping, and an exported program needs no plugin.
         index = self.vectors.index
@@ -174,13 +174,15 @@ class EmbeddingHook:
 
     def _keep_gradient(self, output: torch.Tensor) -> torch.Tensor:
         """While the mapping learns, let a batch without mentions have a gradient too: of zero."""
-        learns = self.mapping.training and any(p.requires_grad for p in self.mapping.parameters())
-        if not learns or not torch.is_grad_enabled():
+        if not self.mapping.training or not self._learns():
             return output
         total = torch.stack([p.sum() for p in self.mapping.parameters()]).sum()
         # Not times 0: some models have no finite gradient at padding, and NaN times 0 is NaN.
         nothing = torch.where(torch.zeros_like(total, dtype=torch.bool), total, torch.zeros_like(total))
         return output + nothing.to(output.device, output.dtype)
+
+    def _learns(self) -> bool:
+        return torch.is_grad_enabled() and any(p.requires_grad for p in self.mapping.parameters())
 
     # ---- guards ---------------------------------------------------------------------------------------------------
 

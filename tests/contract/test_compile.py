@@ -62,13 +62,14 @@ def test_other_shapes(wordpiece):
 
 
 @way("compile", "map-tuning through a compiled model")
-def test_the_mapping_learns_through_a_compiled_model(wordpiece):
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_mapping_learns_through_a_compiled_model(mode, wordpiece):
     model = build("llama")
     model.config.use_cache = False
     gradients = []
     for compiled in (False, True):
         plugin = make_plugin(model)
-        plugin.mapping.train().requires_grad_(True)
+        plugin.mapping.train(mode).requires_grad_(True)
         with plugin.attach(model, wordpiece) as (model, tokenizer):
             run = torch.compile(model, fullgraph=True, backend="aot_eager") if compiled else model
             run(**inputs(model, tokenizer, TEXTS)).logits.square().mean().backward()
