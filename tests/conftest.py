@@ -13,6 +13,8 @@ os.environ["HF_HOME"] = _HOME
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+# Part of PyKEEN; it must be loaded before bitsandbytes, which peft loads, or not at all in this process.
+import class_resolver.contrib.torch  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings

@@ -68,6 +68,11 @@ def embed_graph(
         if error.name is None or error.name.split(".")[0] != "pykeen":
             raise
         raise MissingDependencyError("kge", "pykeen") from error
+    except KeyError as error:  # its table of optimizers holds each name once, and bitsandbytes repeats torch's
+        raise KnowledgeBaseError(
+            "PyKEEN cannot be loaded once bitsandbytes is, which peft and quantised models bring along. Embed in a "
+            "process of its own, or type before anything else: import pykeen.training"
+        ) from error
     try:
         model_resolver.lookup(model)
     except KeyError as error:
