@@ -1,5 +1,8 @@
 """Knowledge plugins: give any frozen transformers checkpoint knowledge that it was never trained on."""
 
+import importlib
+from typing import TYPE_CHECKING
+
 from knowledge_plugin.config import LIBRARY_VERSION as __version__
 from knowledge_plugin.config import KnowledgePluginConfig
 from knowledge_plugin.errors import KnowledgePluginError
@@ -7,7 +10,6 @@ from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.knowledge_base import Entity, KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker, Mention
 from knowledge_plugin.plugin import KnowledgePlugin
-from knowledge_plugin.training import MapTuningTrainer, align
 
 __all__ = [
     "Attachment",
@@ -23,3 +25,16 @@ __all__ = [
     "__version__",
     "align",
 ]
+
+if TYPE_CHECKING:
+    from knowledge_plugin.training import MapTuningTrainer, align
+else:
+    # Whoever only uses a plugin need not wait for transformers' Trainer, which takes longer to import than all else.
+    def __getattr__(name):
+        if name not in ("MapTuningTrainer", "align"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value = getattr(importlib.import_module("knowledge_plugin.training"), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar
 from knowledge_plugin.errors import ArtifactError, ConfigError, FormatVersionError
 
 CONFIG_NAME = "config.json"
+KNOWLEDGE_BASE_FOLDER = "knowledge_base"  # inside a plugin's folder
 LIBRARY_NAME = "knowledge-plugin"
 FORMAT_VERSION = "1.0"
 
@@ -51,6 +52,17 @@ def check_bound(name: str, value: int, upper: int, lower: int = 1) -> None:
         raise ConfigError(f"{name}: expected a number from {lower} to {upper}, found {value}.")
 
 
+def _parse_fields(config: Any) -> None:
+    """Check the type of every field of a frozen config, whether it comes from a file or from a caller.
+
+    Raises:
+        ConfigError: A value is of another type than the field's hint says: it could be saved, but never opened again.
+    """
+    hints = typing.get_type_hints(type(config))
+    for item in dataclasses.fields(config):
+        object.__setattr__(config, item.name, _parse(hints[item.name], getattr(config, item.name), item.name))
+
+
 @dataclass(frozen=True)
 class FileConfig:
     """Size in bytes and SHA-256 of one file of an artifact."""
@@ -59,6 +71,7 @@ class FileConfig:
     sha256: str
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("size", self.size, 2**50, lower=0)
         if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef"):
             raise ConfigError(f"sha256: expected 64 lower-case hexadecimal digits, found {self.sha256[:80]!r}.")
@@ -95,6 +108,7 @@ class KnowledgeBaseConfig:
     artifact: typing.ClassVar[str] = "knowledge-base"
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("rows", self.rows, MAX_ROWS)
         check_bound("dim", self.dim, MAX_WIDTH)
         check_bound("aliases", self.aliases, MAX_ROWS, lower=0)
@@ -116,6 +130,7 @@ class FingerprintConfig:
     tokens: list[str] | None = None
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("number of fingerprint rows", len(self.token_ids), 1024)
         if self.tokens is not None and len(self.tokens) != len(self.token_ids):
             raise ConfigError(f"tokens: expected {len(self.token_ids)} words, found {len(self.tokens)}.")
@@ -132,6 +147,7 @@ class BaseModelConfig:
     revision: str | None = None
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("vocab_size", self.vocab_size, MAX_ROWS)
         check_bound("embedding_dim", self.embedding_dim, MAX_WIDTH)
 
@@ -146,6 +162,7 @@ class MappingConfig:
     hidden_dim: int | None = None
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("input_dim", self.input_dim, MAX_WIDTH)
         check_bound("output_dim", self.output_dim, MAX_WIDTH)
         if (self.hidden_dim is not None) != (self.kind == "mlp"):
@@ -166,6 +183,7 @@ class InjectionConfig:
     separator: str = "/"
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("length of the separator", len(self.separator), 64, lower=0)
 
 
@@ -178,6 +196,7 @@ class LinkerConfig:
     stop_words: list[str] | None = None
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("min_length", self.min_length, 1000)
         check_bound("number of stop words", len(self.stop_words or []), 100_000, lower=0)
 
@@ -195,6 +214,7 @@ class KnowledgePluginConfig:
     artifact: typing.ClassVar[str] = "knowledge-plugin"
 
     def __post_init__(self) -> None:
+        _parse_fields(self)
         check_bound("number of files", len(self.files), MAX_FILES, lower=0)
         if self.mapping.output_dim != self.base_model.embedding_dim:
             raise ConfigError(
@@ -291,14 +311,12 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         _expect(dict, value, where)
         return {key: _parse(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
-    if dataclasses.is_dataclass(hint):
-        _expect(dict, value, where)
-        return _parse_dataclass(hint, value, where)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else _parse_dataclass(hint, _expect(dict, value, where), where)
     return _expect(hint, value, where)
 
 
 def _parse_dataclass(cls: Any, data: dict[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(cls)
     fields = {item.name: item for item in dataclasses.fields(cls)}
     if unknown := sorted(set(data) - set(fields)):
         warnings.warn(
@@ -308,9 +326,8 @@ def _parse_dataclass(cls: Any, data: dict[str, Any], where: str) -> Any:
         required = item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
         if required and item.name not in data:
             raise ConfigError(f"{where}: the key {item.name!r} is missing.")
-    known = {key: _parse(hints[key], value, f"{where}: {key}") for key, value in data.items() if key in fields}
     try:
-        return cls(**known)
+        return cls(**{key: value for key, value in data.items() if key in fields})
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
 

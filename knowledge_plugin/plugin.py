@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.config import (
     CONFIG_NAME,
+    KNOWLEDGE_BASE_FOLDER,
     Form,
     KnowledgePluginConfig,
     MappingConfig,
@@ -38,7 +39,6 @@ from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.linking import DictionaryLinker, Linker
 
 MAPPING_NAME = "mapping.safetensors"
-KNOWLEDGE_BASE_FOLDER = "knowledge_base"
 
 
 class KnowledgePlugin:
@@ -178,10 +178,10 @@ class KnowledgePlugin:
         """Write ``config.json``, the mapping, the knowledge base and a card into a folder.
 
         Everything is written beside and renamed, ``config.json`` last: a save that is interrupted leaves the old
-        plugin whole. A README.md that stands in the folder already is kept. Nothing touches the network.
+        plugin whole. A README.md that a person wrote or edited is kept. Nothing touches the network.
 
         Raises:
-            SaveError: The disk is full or the folder cannot be written.
+            SaveError: The disk is full, the folder cannot be written, or it holds something else, such as a checkpoint.
         """
         final = Path(folder)
         with staged(folder, replaces=(f"{KNOWLEDGE_BASE_FOLDER}/{SHARD_PATTERN}",)) as beside:
@@ -253,7 +253,7 @@ class KnowledgePlugin:
         vocab_size = embedding.num_embeddings
         ids = VirtualIds(max(vocab_size, len(base), *(hook.ids.stop for hook in hooks)), len(self.knowledge_base))
         source = KnowledgeSource(
-            name, self.knowledge_base, linker or self._default_linker(), ids, form, self.config.injection.separator
+            name, self.knowledge_base, linker or self.default_linker(), ids, form, self.config.injection.separator
         )
         attachment = Attachment(model, base, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
         self._attachments.add(attachment)
@@ -292,7 +292,8 @@ class KnowledgePlugin:
         with torch.no_grad():
             return self.mapping(vectors.to(self.mapping.device))
 
-    def _default_linker(self) -> Linker | None:
+    def default_linker(self) -> Linker | None:
+        """Return the linker that :meth:`attach` takes if none is given, ``None`` if mentions must be given."""
         if self.knowledge_base.config.linker == "external":
             return None
         return DictionaryLinker(self.knowledge_base, **asdict(self.config.linker))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import json
 from dataclasses import replace
 
@@ -145,3 +146,45 @@ def test_a_mapping_of_gigabytes_is_refused_before_it_is_made(shape):
 def test_a_checksum_is_64_lower_case_hexadecimal_digits(sha256):
     with pytest.raises(ConfigError, match="sha256"):
         FileConfig(1, sha256)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": 3}, r"name: expected str, found int \(3\)"),
+        ({"version": 2026}, r"version: expected str, found int \(2026\)"),
+        ({"version": datetime.date(2026, 11, 1)}, r"version: expected str, found date"),
+        ({"license": ["mit"]}, r"license: expected str, found list"),
+        ({"linker": "spacy"}, r"linker: expected one of 'dictionary', 'external', found 'spacy'"),
+        ({"dtype": "float64"}, "dtype: expected one of"),
+        ({"rows": "5"}, r"rows: expected int, found str"),
+        ({"rows": True}, r"rows: expected int, found bool"),
+        ({"files": {"a": "b"}}, r"files: a: expected dict, found str"),
+    ],
+)
+def test_types_are_checked_when_a_config_is_made(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        replace(KB_CONFIG, **changes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FileConfig("1", "0" * 64),
+        lambda: FileConfig(1, None),
+        lambda: FingerprintConfig((0, 7), "AAAA"),
+        lambda: FingerprintConfig([0.5], "AAAA"),
+        lambda: BaseModelConfig(3, 100, 16, FingerprintConfig([0], "AA")),
+        lambda: BaseModelConfig("user/base", 100, 16, None),
+        lambda: MappingConfig("transformer", 8, 16),
+        lambda: MappingConfig("mlp", 8, 16, 2.5),
+        lambda: InjectionConfig(form="append"),
+        lambda: InjectionConfig(separator=None),
+        lambda: LinkerConfig(case="mixed"),
+        lambda: LinkerConfig(stop_words="the"),
+        lambda: replace(PLUGIN_CONFIG, mapping=None),
+    ],
+)
+def test_every_config_checks_its_types(make):
+    with pytest.raises(ConfigError, match="expected"):
+        make()

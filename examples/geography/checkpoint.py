@@ -82,7 +82,6 @@ def fine_tune(
     fixed_layers: int = 3,
     seed: int = 0,
     progress: bool = True,
-    output_dir: str | None = None,
 ) -> PreTrainedModel:
     """Fine-tune without knowledge, then freeze.
 
@@ -97,7 +96,6 @@ def fine_tune(
             accuracy here, and half of the time.
         seed: For the order of the sentences, and dropout.
         progress: Show a progress bar on stderr.
-        output_dir: Where ``Trainer`` makes its folder, which stays empty; a temporary one by default.
 
     Returns:
         The same model, in evaluation mode and without gradients.
@@ -108,7 +106,7 @@ def fine_tune(
     # Trainer makes its folder even when it saves nothing, and reports its times on stdout.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         arguments = TrainingArguments(
-            output_dir=output_dir or folder,
+            output_dir=folder,
             num_train_epochs=epochs,
             per_device_train_batch_size=batch_size,
             learning_rate=learning_rate,

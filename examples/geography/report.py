@@ -71,9 +71,7 @@ def save_plot(path: Path, columns: Mapping[str, Sequence[Figures]], subtitle: st
                 axes.plot([100 * run[row] for run in runs], [place] * len(runs), ".", color="black", markersize=4)
             right = max([value] + [100 * run[row] for run in runs])
             axes.annotate(f"{value:.1f}", (right, place), (5, 0), textcoords="offset points", va="center", fontsize=9)
-    axes.set_yticks(
-        range(len(ROWS)), [label.strip() if not label.startswith(" ") else label for label in ROWS.values()]
-    )
+    axes.set_yticks(range(len(ROWS)), list(ROWS.values()))
     axes.invert_yaxis()
     axes.set_xlim(0, 105)
     axes.set_xlabel("test sentences whose country is named, in percent")

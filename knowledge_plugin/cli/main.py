@@ -6,7 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from knowledge_plugin.config import LIBRARY_VERSION
-from knowledge_plugin.errors import KnowledgePluginError
+from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, LIBRARY_VERSION, KnowledgeBaseConfig, read_config
+from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, LinkingError
+from knowledge_plugin.evaluation import count_unlinkable
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking import DictionaryLinker
-from knowledge_plugin.plugin import KNOWLEDGE_BASE_FOLDER, KnowledgePlugin
+from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.plugin import KnowledgePlugin
 
-app = typer.Typer(help="Knowledge plugins for frozen transformers checkpoints.", no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True)
 kb_app = typer.Typer(help="Knowledge bases.", no_args_is_help=True)
 app.add_typer(kb_app, name="kb")
 
@@ -70,24 +71,73 @@ def _knowledge_base(name: str) -> KnowledgeBase:
     return KnowledgeBase.from_pretrained(inner if inner.is_dir() else name)
 
 
+def _plugin(name: str) -> KnowledgePlugin:
+    try:
+        return KnowledgePlugin.from_pretrained(name)
+    except ArtifactError as error:
+        with suppress(KnowledgePluginError):
+            read_config(name, KnowledgeBaseConfig)
+            error = ArtifactError(f"{error} Type: knowledge-plugin kb info {name}")
+        raise error from None
+
+
+def _linker(name: str) -> tuple[Linker, KnowledgeBase]:
+    """Return the linker that a plugin attaches with, or one over the names of a knowledge base; and whose names."""
+    if not (Path(name) / KNOWLEDGE_BASE_FOLDER).is_dir():
+        kb = _knowledge_base(name)
+        return DictionaryLinker(kb), kb
+    plugin = _plugin(name)
+    kb, linker = plugin.knowledge_base, plugin.default_linker()
+    if linker is None:
+        raise LinkingError(f"the mentions of {kb.config.name!r} come from elsewhere: the plugin has no linker.")
+    return linker, kb
+
+
+def _lines() -> Iterator[str]:
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode("utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise LinkingError(
+                f"line {number} of standard input is not UTF-8: {error.reason} at byte {error.start}. "
+                "Type: iconv -f latin1 -t utf-8 FILE | knowledge-plugin link ..."
+            ) from error
+
+
 def _kb_values(kb: KnowledgeBase) -> dict[str, Any]:
     values = asdict(kb.config)
     files = values.pop("files")
     return {**values, "bytes": sum(item["size"] for item in files.values())}
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"knowledge-plugin {LIBRARY_VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Knowledge plugins for frozen transformers checkpoints."""
+
+
 @kb_app.command("info")
 def kb_info(artifact: Artifact, as_json: AsJson = False) -> None:
-    """Show what a knowledge base holds: entities, aliases, width, storage, licence."""
+    """Show what a knowledge base holds: entities, aliases, width, storage, licence, entities that are never linked."""
     with _failures():
-        _show(artifact, _kb_values(_knowledge_base(artifact)), as_json)
+        kb = _knowledge_base(artifact)
+        _show(artifact, _kb_values(kb) | {"unlinkable entities": count_unlinkable(kb)}, as_json)
 
 
 @app.command()
 def inspect(artifact: Artifact, as_json: AsJson = False) -> None:
     """Show what a plugin holds, and which model it is for."""
     with _failures():
-        plugin = KnowledgePlugin.from_pretrained(artifact)
+        plugin = _plugin(artifact)
         base = plugin.config.base_model
         values = {
             "base model": base.name,
@@ -101,14 +151,16 @@ def inspect(artifact: Artifact, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def verify(artifact: Artifact) -> None:
+def verify(artifact: Artifact, as_json: AsJson = False) -> None:
     """Read every byte of a plugin or a knowledge base and check it against its config."""
     with _failures():
         if (Path(artifact) / KNOWLEDGE_BASE_FOLDER).is_dir():
             KnowledgePlugin.from_pretrained(artifact).knowledge_base.verify()
         else:
             _knowledge_base(artifact).verify()
-        typer.echo(f"{artifact}: whole")
+        typer.echo(
+            json.dumps({"artifact": artifact, "whole": True}, ensure_ascii=False) if as_json else f"{artifact}: whole"
+        )
 
 
 @app.command()
@@ -117,11 +169,11 @@ def link(
     text: Annotated[list[str] | None, typer.Argument(help="Texts; without any, lines of standard input.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which entities the dictionary linker finds in texts."""
+    """Show which entities a plugin's own linker, or the dictionary linker of a knowledge base, finds in texts."""
     with _failures():
-        linker = DictionaryLinker(kb := _knowledge_base(artifact))
-        for line in text or (line.rstrip("\n") for line in sys.stdin):
-            mentions = linker([line])[0]
+        linker, kb = _linker(artifact)
+        for line in text or _lines():
+            mentions = list(next(iter(linker([line]))))
             if as_json:
                 typer.echo(json.dumps({"text": line, "mentions": [m._asdict() for m in mentions]}, ensure_ascii=False))
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import jinja2
 _PACKAGE = Path(__file__).resolve().parent.parent
 # In a wheel the templates lie inside the package, in a checkout beside it.
 _FOLDERS = [str(_PACKAGE / "hub_cards"), str(_PACKAGE.parent / "hub_cards")]
+
+_SEAL = "<!-- Written by knowledge-plugin, and written anew by each save until someone edits it."
 
 
 def render_card(template: str, **values: Any) -> str:
@@ -34,6 +37,24 @@ def render_card(template: str, **values: Any) -> str:
 
 
 def write_card(folder: Path, final: Path, template: str, **values: Any) -> None:
-    """Write README.md into ``folder``, unless a person's README.md stands in ``final`` already."""
-    if not (final / "README.md").exists():
-        (folder / "README.md").write_text(render_card(template, **values), encoding="utf-8")
+    """Write README.md into ``folder``, unless one that a person wrote or edited stands in ``final``.
+
+    Args:
+        folder: Where the artifact is being written.
+        final: Where it belongs.
+        template: As in :func:`render_card`.
+        **values: As in :func:`render_card`.
+    """
+    standing = final / "README.md"
+    if not standing.exists() or (standing.is_file() and _is_untouched(standing)):
+        (folder / "README.md").write_text(_sealed(render_card(template, **values)), encoding="utf-8")
+
+
+def _sealed(text: str) -> str:
+    # The sum of the text tells it from one that a person edited, whichever version of the template it came from.
+    return f"{text}{_SEAL} {hashlib.sha256(text.encode()).hexdigest()} -->\n"
+
+
+def _is_untouched(card: Path) -> bool:
+    text = card.read_text(encoding="utf-8", errors="replace")
+    return text == _sealed(text.rpartition(_SEAL)[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from knowledge_plugin.config import CONFIG_NAME, FileConfig
+from knowledge_plugin.config import CONFIG_NAME, LIBRARY_NAME, MAX_CONFIG_BYTES, FileConfig
 from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, SaveError
 
 _STAGING_PREFIX = ".saving-"
@@ -35,7 +36,8 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
         An empty folder on the same disk.
 
     Raises:
-        SaveError: The disk is full, the folder is not writable, or the path is a file.
+        SaveError: The disk is full, the folder is not writable, the path is a file, or the ``config.json`` that stands
+            there describes something else, such as a checkpoint.
 
     Example:
         >>> import tempfile
@@ -49,12 +51,15 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
     target = Path(folder)
     staging: Path | None = None
     try:
+        if (file := next((p for p in (target, *target.parents) if p.exists() and not p.is_dir()), None)) is not None:
+            raise SaveError(f"could not save to {target}: {file} is a file. Name a folder.")
         target.mkdir(parents=True, exist_ok=True)
         finish_save(target)
         staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=target))
         new = staging / _NEW
         new.mkdir()
         yield new
+        _check_kinds(new, target)
         _commit(staging, target, replaces)
     except KnowledgePluginError:
         raise
@@ -93,6 +98,34 @@ def _commit(staging: Path, target: Path, replaces: tuple[str, ...]) -> None:
             if not (new / name).is_file():
                 (target / name).unlink(missing_ok=True)
         raise
+
+
+def _check_kinds(new: Path, target: Path) -> None:
+    """Refuse to put an artifact in the place of a checkpoint, or of an artifact of another kind."""
+    for name in _names(new):
+        path = target / name
+        if name.name == CONFIG_NAME and path.is_file() and (found := _kind(path)) != (saved := _kind(new / name)):
+            raise SaveError(
+                f"{path} belongs to {found}; saving {saved} over it would destroy that. Nothing was changed. Name "
+                f"another folder, for example {target.resolve()}-new, or remove what is there."
+            )
+
+
+def _kind(config: Path) -> str:
+    """Say in words what a ``config.json`` describes."""
+    if config.stat().st_size > MAX_CONFIG_BYTES:
+        return "something else"
+    try:
+        data = json.loads(config.read_bytes())
+    except (ValueError, RecursionError):
+        return "something else (no JSON)"
+    if not isinstance(data, dict):
+        return "something else (no object)"
+    if (library := data.get("library_name")) == LIBRARY_NAME:
+        return f"a {data.get('artifact')!s:.80}"
+    if library is not None:
+        return f"something of another library ({library!s:.80})"
+    return f"a transformers model ({data['model_type']!s:.80})" if "model_type" in data else "something else"
 
 
 def _names(new: Path) -> list[Path]:

@@ -55,6 +55,8 @@ def resolve_folder(
         ArtifactError: A path that is no folder, and no repo id either.
         HubError: No such repo or revision, no access, no network, or nothing in the cache.
     """
+    if not str(name_or_path).strip():  # pathlib would take it for the current folder
+        raise ArtifactError("expected a folder or a Hub repo id like 'user/name', found an empty text.")
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         folder = _within(path, subfolder)
@@ -65,6 +67,7 @@ def resolve_folder(
         found = "a file" if path.exists() else "nothing"
         raise ArtifactError(f"expected a folder or a Hub repo id like 'user/name', found {found} at {name}.")
     where = f"{name}@{revision}" if revision else name
+    no_folder = f"there is no folder {path.absolute()}"
     try:
         root = snapshot_download(
             name,
@@ -79,20 +82,22 @@ def resolve_folder(
             library_version=LIBRARY_VERSION,
         )
     except HFValidationError as error:
-        raise ArtifactError(f"expected a folder or a Hub repo id like 'user/name', found {name!r:.200}.") from error
+        raise ArtifactError(
+            f"expected a folder or a Hub repo id like 'user/name', found {name!r:.200}; {no_folder}."
+        ) from error
     except RevisionNotFoundError as error:
         raise HubError(f"{where}: the repo is there, but it has no revision {revision!r}.") from error
     except GatedRepoError as error:
         raise HubError(f"{where} is gated: ask for access on its page, then type: hf auth login") from error
     except RepositoryNotFoundError as error:
         raise HubError(
-            f"{where}: no {repo_type} repo of this name that you may see. Check the spelling; if it is private, type: "
-            "hf auth login"
+            f"{where}: {no_folder}, and no {repo_type} repo of this name that you may see. Check the spelling; if the "
+            "repo is private, type: hf auth login"
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise HubError(
-            f"{where} is not complete in the cache, and the Hub was not reached (offline, local_files_only, or no "
-            "network). Connect once, or pass a folder."
+            f"{where}: {no_folder}; the repo of this name is not complete in the cache, and the Hub was not reached "
+            "(offline, local_files_only, or no network). Check the spelling of the folder, or connect once."
         ) from error
     except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise HubError(f"{where}: the Hub did not give it: {error}") from error

@@ -13,6 +13,7 @@ import torch
 
 from knowledge_plugin.config import (
     CONFIG_NAME,
+    KNOWLEDGE_BASE_FOLDER,
     Case,
     KnowledgeBaseConfig,
     LinkerKind,
@@ -86,10 +87,11 @@ class KnowledgeBase:
             linker: ``"external"`` if mentions will come from elsewhere; only then may an entity lack a name.
 
         Raises:
-            KnowledgeBaseError: No entities, an id twice, rows that do not match, NaN or infinite vectors, or an
-                entity without a name.
+            KnowledgeBaseError: No entities, something that is no :class:`Entity`, an id twice, rows that do not match,
+                NaN or infinite vectors, or an entity without a name.
+            ConfigError: A name, scheme, licence or version that is no text.
         """
-        entities = list(entities)
+        entities = _listed(entities)
         if not entities:
             raise KnowledgeBaseError("an empty knowledge base: expected at least one entity.")
         index = EmbeddingIndex.from_vectors(embeddings, len(entities), dtype)
@@ -164,7 +166,12 @@ class KnowledgeBase:
 
     @classmethod
     def _open(cls, folder: Path) -> KnowledgeBase:
-        config = read_config(folder, KnowledgeBaseConfig)
+        try:
+            config = read_config(folder, KnowledgeBaseConfig)
+        except ArtifactError as error:
+            if ((inner := folder / KNOWLEDGE_BASE_FOLDER) / CONFIG_NAME).is_file():
+                raise ArtifactError(f"{error} Type: KnowledgeBase.from_pretrained({str(inner)!r})") from None
+            raise
         for name in (ENTITIES_NAME, ALIASES_NAME):
             if name not in config.files:
                 raise ArtifactError(f"{folder}: the config does not list {name}. Save or download the artifact again.")
@@ -181,10 +188,10 @@ class KnowledgeBase:
         """Write ``config.json``, embeddings, tables and a card.
 
         Everything is written beside and renamed, ``config.json`` last: a save that is interrupted leaves the old
-        artifact whole. A README.md that stands in the folder already is kept.
+        artifact whole. A README.md that a person wrote or edited is kept.
 
         Raises:
-            SaveError: The disk is full or the folder cannot be written.
+            SaveError: The disk is full, the folder cannot be written, or it holds something else.
         """
         with staged(folder, replaces=(SHARD_PATTERN,)) as beside:
             self._write(beside, Path(folder))
@@ -263,6 +270,10 @@ class KnowledgeBase:
         """Return the labels in row order."""
         return self._tables.labels()
 
+    def names(self) -> Iterable[tuple[str, int, float]]:
+        """Return every name with its row and its prior, in row order."""
+        return self._tables.names()
+
     def vectors(self, rows: object) -> torch.Tensor:
         """Return vectors, float32 ``[n, dim]`` on the CPU, of row numbers ``[n]`` (a tensor, array or list).
 
@@ -294,15 +305,43 @@ class KnowledgeBase:
                 self._aliases[case] = lookup
             return self._aliases[case]
 
-    def best_entity(self, alias: str, case: Case = "insensitive") -> tuple[str, float] | None:
+    def best_entity(
+        self, alias: str, case: Case = "insensitive", *, of_type: str | None = None
+    ) -> tuple[str, float] | None:
         """Return the id of the entity that a name most likely means, with its prior, or ``None`` for no one's name.
 
+        A linker that has found where a name stands asks this for whose name it is.
+
         Args:
-            alias: The whole name.
-            case: Whether upper and lower case differ.
+            alias: The whole name, in any normal form of Unicode, with or without blanks around it.
+            case: ``"insensitive"`` (the default) ignores case, ``"sensitive"`` does not.
+            of_type: Only entities with this among their types. The prior stays the share among all that bear the name.
+
+        Raises:
+            KnowledgeBaseError: ``of_type`` is given, and the knowledge base knows no types.
+
+        Example:
+            >>> state = Entity("x:state", "Washington", types=["region"], popularity=6)
+            >>> george = Entity("x:george", "Washington", types=["human"], popularity=0)
+            >>> kb = KnowledgeBase.from_entities([state, george], [[0.0], [1.0]], name="names")
+            >>> kb.best_entity("washington")
+            ('x:state', 0.875)
+            >>> kb.best_entity("washington", of_type="human")
+            ('x:george', 0.125)
         """
-        best = self.alias_lookup(case).best(normalize(alias, case))
-        return None if best is None else (self.entity_id(best[0]), best[1])
+        lookup, key = self.alias_lookup(case), normalize(alias, case).strip()
+        if of_type is None:
+            best = lookup.best(key)
+            return None if best is None else (self.entity_id(best[0]), best[1])
+        for row, prior in lookup.candidates(key):
+            if (types := self._tables.types(row)) is None:
+                raise KnowledgeBaseError(
+                    f"of_type={of_type!r:.80}: no entity of {self.config.name!r} has types. "
+                    f"Type: Entity(id, label, types=[{of_type!r:.80}]) where you make it, or ask without of_type."
+                )
+            if of_type in types:
+                return self.entity_id(row), prior
+        return None
 
     @property
     def _id_lookup(self) -> IdLookup:
@@ -360,7 +399,7 @@ class KnowledgeBase:
         Raises:
             KnowledgeBaseError: As in :meth:`from_entities`, or vectors of another width. Nothing has changed then.
         """
-        new = list(entities)
+        new = _listed(entities)
         vectors = (
             EmbeddingIndex.from_vectors(embeddings, len(new), "float32").gather(torch.arange(len(new))) if new else None
         )
@@ -410,6 +449,22 @@ class KnowledgeBase:
         if self._folder is not None:
             return _open_folder, (self._folder,)
         return _rebuild, (self.config, self._index, list(self._tables.entities()))
+
+
+def _listed(entities: Iterable[Entity]) -> list[Entity]:
+    if isinstance(entities, Entity):
+        raise KnowledgeBaseError("expected a list of entities, found a single one. Type: [entity]")
+    if not isinstance(entities, Iterable):
+        raise KnowledgeBaseError(f"expected a list of entities, found {entities!r:.80}.")
+    listed = list(entities)
+    for i, entity in enumerate(listed):
+        if not isinstance(entity, Entity):
+            arguments = "**row" if isinstance(entity, dict) else "*row" if isinstance(entity, tuple) else "id, label"
+            raise KnowledgeBaseError(
+                f"entities[{i}]: expected an Entity, found {type(entity).__name__} ({entity!r:.80}). "
+                f"Type: Entity({arguments})"
+            )
+    return listed
 
 
 def _whole_numbers(rows: object) -> torch.Tensor:

@@ -101,6 +101,11 @@ class Tables:
             popularity=record.get("popularity"),
         )
 
+    def types(self, row: int) -> tuple[str, ...] | None:
+        """Read the types of one entity without its names; ``None`` if the table has no types at all."""
+        record = self._entities.record(row)
+        return tuple(record["types"] or ()) if "types" in record else None
+
     def entities(self) -> Iterator[Entity]:
         """Read all entities in row order."""
         names: dict[int, list[str]] = defaultdict(list)

@@ -55,21 +55,31 @@ def link(linker: Linker, texts: list[str]) -> list[list[Mention]]:
         MentionError: A mention does not fit its text.
     """
     result = linker(texts)
-    if isinstance(result, (str, dict)) or not isinstance(result, Iterable):
-        raise LinkingError(
-            f"a linker gives a list of mentions for each text: expected {len(texts)}, found {type(result).__name__}."
-        )
+    if not _may_hold_mentions(result):
+        raise _broken(f"expected {len(texts)}, found {type(result).__name__}")
     found: list[list[Mention]] = []
     for i, mentions in enumerate(result):
         if i == len(texts):
-            raise LinkingError(f"a linker gives a list of mentions for each text: expected {i}, found more.")
+            raise _broken(f"expected {i}, found more")
+        if not _may_hold_mentions(mentions):
+            raise _broken(f"for text {i} it gave {type(mentions).__name__} ({mentions!r:.80})")
         # At once, because what yields may yield something that looks at its current text.
         found.append(check_mentions(mentions, texts[i]))
     if len(found) < len(texts):
-        raise LinkingError(
-            f"a linker gives a list of mentions for each text: expected {len(texts)}, found {len(found)}."
-        )
+        raise _broken(f"expected {len(texts)}, found {len(found)}")
     return found
+
+
+def _may_hold_mentions(value: object) -> bool:
+    # All of these can be iterated, an empty one even without an error, and never are what was meant.
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict, Mention))
+
+
+def _broken(how: str) -> LinkingError:
+    return LinkingError(
+        f"a linker gives a list of mentions for each text: {how}. "
+        "Type: return [[Mention(start, end, entity_id), ...] for text in texts]"
+    )
 
 
 def check_mentions(mentions: Iterable[Sequence], text: str) -> list[Mention]:

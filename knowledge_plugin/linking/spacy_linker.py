@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Any
 
 from knowledge_plugin.config import Case
+from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.linking.labels import check_labels
 from knowledge_plugin.linking.mention import Mention
 
 
@@ -21,9 +23,13 @@ class SpacyLinker:
         nlp: A pipeline: ``spacy.load("en_core_web_sm")``, or one of your own (``pip install
             'knowledge-plugin[spacy]'``).
         knowledge_base: Whose entities.
-        labels: Only entities with one of these labels, such as ``("GPE", "LOC")``; ``None`` for all.
+        labels: Only entities with one of these labels, such as ``["GPE", "LOC"]``; ``None`` for all.
         id_prefix: What stands before the pipeline's ids in the knowledge base, such as ``"wikidata:"``.
-        case: Whether upper and lower case differ between names.
+        case: ``"insensitive"`` (the default) ignores case of names, ``"sensitive"`` does not.
+        batch_size: How many texts the pipeline takes at a time; ``None`` leaves that to the pipeline.
+
+    Raises:
+        LinkingError: ``nlp`` is no pipeline, or ``labels`` no list of texts.
 
     Example:
         >>> import spacy  # doctest: +SKIP
@@ -36,23 +42,33 @@ class SpacyLinker:
         nlp: Any,
         knowledge_base: KnowledgeBase,
         *,
-        labels: Collection[str] | None = None,
+        labels: Iterable[str] | None = None,
         id_prefix: str = "",
         case: Case = "insensitive",
+        batch_size: int | None = None,
     ) -> None:
+        if not hasattr(nlp, "pipe"):
+            name = nlp if isinstance(nlp, str) else "en_core_web_sm"
+            raise LinkingError(
+                f"expected a spaCy pipeline, found {type(nlp).__name__} ({nlp!r:.80}). "
+                f"Type: SpacyLinker(spacy.load({name!r:.80}), knowledge_base)"
+            )
         self.nlp = nlp
         self.knowledge_base = knowledge_base
-        self.labels = labels
+        self.labels = None if labels is None else check_labels(labels)
         self.id_prefix = id_prefix
         self.case: Case = case
+        self.batch_size = batch_size
 
     def __call__(self, texts: list[str]) -> list[list[Mention]]:
         """Return the mentions of each text, in order."""
-        return [[m for ent in doc.ents if (m := self._mention(ent)) is not None] for doc in self.nlp.pipe(texts)]
+        docs = self.nlp.pipe(texts, batch_size=self.batch_size)
+        return [[m for ent in doc.ents if (m := self._mention(ent)) is not None] for doc in docs]
 
     def _mention(self, ent: Any) -> Mention | None:
         if self.labels is not None and ent.label_ not in self.labels:
             return None
+        # An entity linker that does not know writes NIL, which no knowledge base has: the next in line decides.
         for assigned in (ent.kb_id_, ent.ent_id_):
             if assigned and (entity_id := self.id_prefix + assigned) in self.knowledge_base:
                 return Mention(ent.start_char, ent.end_char, entity_id)

@@ -146,6 +146,6 @@ class _Sums:
         fitted = float((weight * (xx @ weight)).sum())
         r2 = 1 - (yy - 2 * float((weight * xy).sum()) + fitted) / yy if yy > 0 else 0.0
         # A fit that explains little keeps close to the mean. Stretched until the rows lie as far from it as the names
-        # do, the entities are told apart: in the geography example that is worth 6 to 9 points.
+        # do, the entities are told apart: in the geography example that is worth 6.5 and 9.1 points.
         weight = weight * math.sqrt(yy / fitted) if fitted > 0 else weight
         return weight, mean_y - mean_x @ weight, r2

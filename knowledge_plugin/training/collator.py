@@ -31,9 +31,12 @@ class TaskCollator:
         """Return a batch of tensors.
 
         Raises:
-            TrainingError: Rows have neither ``text`` nor ``input_ids``.
+            TrainingError: Rows have neither ``text`` nor ``input_ids``, or a label is a text.
         """
         assert self.tokenizer is not None
+        label = next((name for name in ("labels", "label") if name in rows[0]), None)
+        if label is not None:
+            _check_labels(label, [row[label] for row in rows])
         if "input_ids" in rows[0]:
             known = [{k: v for k, v in row.items() if k not in TEXT_COLUMNS} for row in rows]
             return dict(DataCollatorWithPadding(self.tokenizer)(known))
@@ -49,7 +52,14 @@ class TaskCollator:
                 [row["text"] for row in rows], pair, padding=True, truncation=True, return_tensors="pt", **extra
             )
         )
-        label = next((name for name in ("labels", "label") if name in rows[0]), None)
         if label is not None:
             batch["labels"] = torch.as_tensor([row[label] for row in rows])
         return batch
+
+
+def _check_labels(name: str, labels: list[Any]) -> None:
+    if (word := next((label for label in labels if isinstance(label, str)), None)) is not None:
+        raise TrainingError(
+            f"a row of the dataset has the {name} {word!r:.80}; expected a number. Type: row[{name!r}] = "
+            f"model.config.label2id[row[{name!r}]]"
+        )

@@ -82,33 +82,32 @@ def test_an_interruption_at_every_step(tmp_path, monkeypatch, kind, error, old_s
     assert seen.count(True) >= 1
 
 
+def interrupted_saves(saved, folder_at, error, steps, monkeypatch):
+    """Save with an error at one step after the other, until there are no more; yield the folder after each error."""
+    for step in steps:
+        folder = folder_at(step)
+        with interrupted_at(step, raiser(error), monkeypatch):
+            try:
+                saved.save_pretrained(folder)
+                return
+            except (SaveError, KeyboardInterrupt):
+                pass
+        yield folder
+
+
 @pytest.mark.parametrize("kind", OPEN)
 def test_an_error_leaves_no_stray_files(tmp_path, monkeypatch, kind):
-    saved = make(kind, 1)
     make(kind, 0).save_pretrained(tmp_path)
     before = contents(tmp_path)
-    for step in range(3, 200, 4):
-        with interrupted_at(step, raiser(full), monkeypatch):
-            try:
-                saved.save_pretrained(tmp_path)
-                break
-            except SaveError:
-                pass
+    for _ in interrupted_saves(make(kind, 1), lambda step: tmp_path, full, range(3, 200, 4), monkeypatch):
         assert set(contents(tmp_path)) == set(before)
         assert not list(tmp_path.glob(".saving-*"))
 
 
 @pytest.mark.parametrize("kind", OPEN)
 def test_a_first_save_that_fails_leaves_no_file(tmp_path, monkeypatch, kind):
-    saved = make(kind, 0)
-    for step in range(2, 200, 3):
-        folder = tmp_path / f"at {step}"
-        with interrupted_at(step, raiser(KeyboardInterrupt), monkeypatch):
-            try:
-                saved.save_pretrained(folder)
-                break
-            except KeyboardInterrupt:
-                pass
+    folders = (make(kind, 0), lambda step: tmp_path / f"at {step}", KeyboardInterrupt, range(2, 200, 3), monkeypatch)
+    for folder in interrupted_saves(*folders):
         if contents(folder):
             whole(kind, folder)
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from knowledge_plugin import KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.errors import ArtifactError, SaveError
 from tests import tiny
-from tests.attacks.hostile import contents, save_kb, save_plugin
+from tests.attacks.hostile import contents, make_plugin, save_kb, save_plugin
 
 
 def peft(folder):
@@ -57,7 +58,7 @@ def test_a_plugin_without_its_knowledge_base(tmp_path):
 
 def test_a_plugin_with_another_plugin_in_place_of_its_knowledge_base(tmp_path):
     save_plugin(tmp_path)
-    save_plugin(tmp_path / "knowledge_base")
+    shutil.copytree(save_plugin(tmp_path / "other"), tmp_path / "knowledge_base", dirs_exist_ok=True)
     with pytest.raises(ArtifactError):
         KnowledgePlugin.from_pretrained(tmp_path)
 
@@ -68,3 +69,29 @@ def test_the_config_of_another_library(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(data))
     with pytest.raises(ArtifactError, match="another library"):
         KnowledgeBase.from_pretrained(tmp_path)
+
+
+ARTIFACTS = {"kb": tiny.knowledge_base, "plugin": make_plugin}
+WITH_CONFIG = {
+    "a transformers model": FOLDERS["a transformers model"],
+    "a plugin": save_plugin,
+    "a knowledge base": save_kb,
+}
+
+
+@pytest.mark.parametrize(
+    ("saved", "standing"),
+    [
+        ("kb", "a transformers model"),
+        ("kb", "a plugin"),
+        ("plugin", "a transformers model"),
+        ("plugin", "a knowledge base"),
+    ],
+)
+def test_what_stands_in_the_folder_is_not_destroyed(tmp_path, saved, standing):
+    WITH_CONFIG[standing](tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(SaveError, match="belongs to a ") as caught:
+        ARTIFACTS[saved]().save_pretrained(tmp_path)
+    assert f"{tmp_path}-new" in str(caught.value)
+    assert contents(tmp_path) == before

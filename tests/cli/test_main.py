@@ -3,13 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
-from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
+from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, __version__
 from knowledge_plugin.cli.main import app
+from knowledge_plugin.config import LinkerConfig
 from tests import tiny
 
 
@@ -52,6 +55,14 @@ def test_kb_info(folder, request):
     assert "cc-by-4.0" in result.stdout
 
 
+def test_kb_info_counts_the_entities_that_the_linker_cannot_find(tmp_path, kb_folder):
+    assert as_json("kb", "info", kb_folder)["unlinkable entities"] == 0
+    entities = [Entity("x:1", "Of"), Entity("x:2", "X"), Entity("x:3", "Ada", aliases=["of"]), Entity("x:4", " the ")]
+    KnowledgeBase.from_entities(entities, torch.eye(4), name="t").save_pretrained(tmp_path)
+    assert as_json("kb", "info", tmp_path)["unlinkable entities"] == 3
+    assert "unlinkable entities" in run("kb", "info", tmp_path).stdout
+
+
 def test_inspect(plugin_folder):
     values = as_json("inspect", plugin_folder)
     expected = {"mapping": "affine", "embedding width": 16, "mapping parameters": 8 * 16 + 16, "kb rows": 5}
@@ -64,6 +75,12 @@ def test_verify(folder, request):
     folder = request.getfixturevalue(folder)
     result = run("verify", folder)
     assert (result.exit_code, result.stdout) == (0, f"{folder}: whole\n")
+
+
+@pytest.mark.parametrize("folder", ["kb_folder", "plugin_folder"])
+def test_verify_json(folder, request):
+    folder = request.getfixturevalue(folder)
+    assert as_json("verify", folder) == {"artifact": folder, "whole": True}
 
 
 @pytest.mark.parametrize("inner", ["", "knowledge_base"])
@@ -101,6 +118,37 @@ def test_link_json_prints_a_line_for_each_line_of_standard_input(kb_folder):
     assert lines[1]["mentions"] == lines[2]["mentions"] == []
 
 
+def test_link_of_a_plugin_uses_the_settings_that_it_was_made_with(tmp_path):
+    plugin = KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base())
+    plugin.config = replace(plugin.config, linker=LinkerConfig(case="sensitive", stop_words=["Berlin"]))
+    plugin.save_pretrained(tmp_path)
+    assert "no mention" in run("link", tmp_path, "in paris and Berlin").stdout
+    assert "geo:paris" in run("link", tmp_path, "in Paris").stdout
+
+
+@pytest.mark.parametrize("kind", ["kb", "plugin"])
+def test_linking_where_mentions_come_from_elsewhere_exits_with_1(tmp_path, kind):
+    kb = KnowledgeBase.from_entities([Entity("x:1", "")], [[1.0]], name="t", linker="external")
+    (kb if kind == "kb" else KnowledgePlugin.for_model(tiny.classifier(), kb)).save_pretrained(tmp_path)
+    result = run("link", tmp_path, "text")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "LinkingError" in result.stderr
+
+
+def test_standard_input_that_is_no_utf8_exits_with_1(kb_folder):
+    result = run("link", kb_folder, "--json", input=b"in York\nin Z\xfcrich\nin York\n")
+    assert result.exit_code == 1
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["in York"]
+    assert "line 2 of standard input is not UTF-8" in result.stderr
+    assert "iconv" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_line_ends_of_another_system_are_no_text(kb_folder):
+    result = run("link", kb_folder, "--json", input=b"in York\r\n")
+    assert json.loads(result.stdout)["text"] == "in York"
+
+
 def test_env():
     values = as_json("env")
     assert {"knowledge-plugin", "python", "torch", "transformers"} <= set(values)
@@ -132,14 +180,7 @@ def test_a_knowledge_base_is_no_plugin(kb_folder):
     result = run("inspect", kb_folder)
     assert result.exit_code == 1
     assert "holds a knowledge-base, not a knowledge-plugin" in result.stderr.replace("\n", " ")
-
-
-def test_linking_without_names_exits_with_1(tmp_path):
-    kb = KnowledgeBase.from_entities([Entity("x:1", "")], [[1.0]], name="t", linker="external")
-    kb.save_pretrained(tmp_path)
-    result = run("link", tmp_path, "text")
-    assert result.exit_code == 1
-    assert "LinkingError" in result.stderr
+    assert f"Type: knowledge-plugin kb info {kb_folder}" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -166,6 +207,18 @@ def test_names_are_not_taken_for_markup(tmp_path):
     assert "[bold]x[/italic]" in result.stdout
     assert run("link", folder, "[/b]Ada [/c]").exit_code == 0
     assert run("kb", "info", tmp_path / "[/red]absent").exit_code == 1
+
+
+def test_version():
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"knowledge-plugin {__version__}\n")
+
+
+def test_python_dash_m():
+    command = [sys.executable, "-m", "knowledge_plugin", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Usage: knowledge-plugin" in done.stdout
 
 
 def test_the_console_script_and_its_exit_code(tmp_path):

@@ -72,11 +72,58 @@ def test_a_forgotten_value_is_an_error():
         render_card("knowledge_base.md.j2")
 
 
-def test_a_readme_that_a_person_wrote_is_kept(tmp_path):
-    (tmp_path / "new").mkdir()
-    (tmp_path / "final").mkdir()
-    write_card(tmp_path / "new", tmp_path / "final", "knowledge_base.md.j2", config=kb_config())
-    assert (tmp_path / "new" / "README.md").is_file()
-    (tmp_path / "new" / "README.md").rename(tmp_path / "final" / "README.md")
-    write_card(tmp_path / "new", tmp_path / "final", "knowledge_base.md.j2", config=kb_config())
-    assert not (tmp_path / "new" / "README.md").exists()
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a card as an artifact is saved, and returns the README.md that stands in the folder then."""
+
+    def save(**changes):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        (tmp_path / "final").mkdir(exist_ok=True)
+        write_card(tmp_path / "new", tmp_path / "final", "knowledge_base.md.j2", config=kb_config(**changes))
+        if (tmp_path / "new" / "README.md").exists():
+            (tmp_path / "new" / "README.md").replace(tmp_path / "final" / "README.md")
+        return tmp_path / "final" / "README.md"
+
+    return save
+
+
+def test_a_readme_that_nobody_edited_does_not_go_stale(saved):
+    assert "5 entities" in saved().read_text(encoding="utf-8")
+    for rows in (6, 7):
+        assert f"{rows} entities" in saved(rows=rows, name="Städte").read_text(encoding="utf-8")
+
+
+def test_line_ends_of_another_system_are_no_edit(saved):
+    card = saved()
+    card.write_bytes(card.read_bytes().replace(b"\n", b"\r\n"))
+    assert "6 entities" in saved(rows=6).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text + "One more line.\n",
+        lambda text: text.replace("5 entities", "five entities"),
+        lambda text: "Mine.\n" + text,
+        lambda text: text.rsplit("<!--", 1)[0],
+        lambda text: "Mine, and nothing else.",
+        lambda text: "",
+    ],
+)
+def test_a_readme_that_a_person_wrote_or_edited_is_kept(saved, edit):
+    card = saved()
+    card.write_text(mine := edit(card.read_text(encoding="utf-8")), encoding="utf-8")
+    for rows in (5, 6):
+        assert saved(rows=rows).read_text(encoding="utf-8") == mine
+
+
+def test_a_readme_that_is_no_utf8_is_a_persons(saved):
+    card = saved()
+    card.write_bytes(mine := "Städte".encode("latin-1"))
+    assert saved(rows=6).read_bytes() == mine
+
+
+def test_the_last_line_of_a_card_is_not_shown(saved):
+    *_, last = saved().read_text(encoding="utf-8").splitlines()
+    assert last.startswith("<!--")
+    assert last.endswith("-->")

@@ -68,11 +68,53 @@ def test_an_os_error_becomes_a_save_error(tmp_path):
         raise OSError(28, "No space left on device")
 
 
-def test_a_file_is_no_place_for_an_artifact(tmp_path):
+@pytest.mark.parametrize("name", ["file", "file/inner"])
+def test_a_file_is_no_place_for_an_artifact(tmp_path, name):
     write(tmp_path, file="mine")
-    with pytest.raises(SaveError, match="could not save"), staged(tmp_path / "file"):
+    with pytest.raises(SaveError, match=r"could not save .*file is a file\. Name a folder"), staged(tmp_path / name):
         pass
     assert contents(tmp_path) == {"file": "mine"}
+
+
+OURS = '{"library_name": "knowledge-plugin", "artifact": "knowledge-base"}'
+OTHERS = {
+    "a knowledge-plugin": '{"library_name": "knowledge-plugin", "artifact": "knowledge-plugin"}',
+    "a transformers model (bert)": '{"architectures": ["BertModel"], "model_type": "bert"}',
+    "something of another library (spacy)": '{"library_name": "spacy"}',
+    "something else": '{"a": 1}',
+    "something else (no object)": "[1]",
+    "something else (no JSON)": "half a {",
+}
+
+
+@pytest.mark.parametrize("found", OTHERS)
+@pytest.mark.parametrize("inner", ["", "knowledge_base"])
+def test_the_artifact_of_another_kind_is_not_overwritten(tmp_path, found, inner):
+    folder = tmp_path / inner
+    folder.mkdir(exist_ok=True)
+    write(folder, **{"config.json": OTHERS[found], "shard-1": "mine", "README.md": "mine"})
+    before = contents(tmp_path)
+    with pytest.raises(SaveError) as caught, staged(tmp_path, replaces=("shard-*",)) as beside:
+        (beside / inner).mkdir(exist_ok=True)
+        write(beside / inner, **{"config.json": OURS, "README.md": "new", "data": "new"})
+    assert f"{folder / 'config.json'} belongs to {found}" in str(caught.value)
+    assert f"{tmp_path}-new" in str(caught.value)
+    assert contents(tmp_path) == before
+    assert not list(tmp_path.glob(".saving-*"))
+
+
+def test_an_artifact_of_the_same_kind_is_replaced(tmp_path):
+    write(tmp_path, **{"config.json": OURS})
+    with staged(tmp_path) as beside:
+        write(beside, **{"config.json": OURS + "\n"})
+    assert contents(tmp_path) == {"config.json": OURS + "\n"}
+
+
+def test_a_config_of_gigabytes_is_not_read(tmp_path):
+    with open(tmp_path / "config.json", "wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(SaveError, match="belongs to something else"), staged(tmp_path) as beside:
+        write(beside, **{"config.json": OURS})
 
 
 def test_a_folder_in_the_way_of_a_file_leaves_the_old_files(tmp_path):

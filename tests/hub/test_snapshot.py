@@ -71,6 +71,15 @@ def test_neither_folder_nor_repo_id(name, tmp_path, monkeypatch):
         resolve_folder(name)
 
 
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_an_empty_text_is_not_the_current_folder(name, tmp_path, monkeypatch):
+    (tmp_path / "secret").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArtifactError, match=r"expected a folder or a Hub repo id .*found an empty text") as caught:
+        resolve_folder(name)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="found a file"):
@@ -80,6 +89,16 @@ def test_a_file_is_no_folder(tmp_path):
 def test_offline_means_offline():
     with pytest.raises(HubError, match="not complete in the cache"):
         resolve_folder("user/never-downloaded")
+
+
+@pytest.mark.parametrize("error", [hub_errors.RepositoryNotFoundError, hub_errors.LocalEntryNotFoundError])
+@pytest.mark.parametrize("name", ["geografy", "runs/geografy"])
+def test_a_mistyped_folder(download, tmp_path, monkeypatch, name, error):
+    monkeypatch.chdir(tmp_path)
+    download.outcome = refusal(error)
+    with pytest.raises(HubError) as caught:
+        resolve_folder(name)
+    assert f"there is no folder {tmp_path / name}" in str(caught.value)
 
 
 def test_what_is_asked_of_the_hub(download, tmp_path):

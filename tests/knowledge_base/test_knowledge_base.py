@@ -11,9 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_plugin import Entity, KnowledgeBase
+from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.errors import (
     ArtifactError,
+    ConfigError,
     KnowledgeBaseError,
     KnowledgePluginError,
     SaveError,
@@ -165,6 +166,54 @@ def test_the_prior_decides_among_entities_of_one_name(opened, kb):
     assert prior == pytest.approx(2_000_001 / 2_025_002)
 
 
+def test_the_best_entity_of_an_alias(opened, kb):
+    found = opened(kb)
+    assert found.best_entity("Paris") == ("geo:paris", pytest.approx(2_000_001 / 2_025_002))
+    assert found.best_entity("city of light") == ("geo:paris", 1.0)
+    assert found.best_entity("Par") is None
+    assert found.best_entity("") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"), [("Orléans", "Orle\u0301ans"), ("Orle\u0301ans", "ORLÉANS"), (" Orléans ", "Orléans\n")]
+)
+def test_an_alias_is_found_however_it_is_written(opened, name, asked):
+    found = opened(KnowledgeBase.from_entities([Entity("x:1", name)], [[1.0]], name="t"))
+    assert found.best_entity(asked) == ("x:1", 1.0)
+
+
+def test_the_best_entity_minds_case_if_asked(opened, kb):
+    found = opened(kb)
+    assert found.best_entity("york", "sensitive") is None
+    assert found.best_entity("York", "sensitive") == ("geo:york", 1.0)
+
+
+def test_the_best_entity_of_a_type(opened):
+    people = [
+        Entity("x:state", "Washington", types=["region"], popularity=7),
+        Entity("x:george", "Washington", types=["person", "president"], popularity=2),
+        Entity("x:denzel", "Washington", types=["person"]),
+        Entity("x:other", "Washington"),
+    ]
+    found = opened(KnowledgeBase.from_entities(people, torch.eye(4), name="t"))
+    assert found.best_entity("Washington")[0] == "x:state"
+    assert found.best_entity("Washington", of_type="person") == ("x:george", pytest.approx(3 / 13))
+    assert found.best_entity("Washington", of_type="drug") is None
+    assert found.best_entity("Oregon", of_type="person") is None
+
+
+def test_the_best_entity_of_a_type_where_there_are_no_types(opened):
+    with pytest.raises(KnowledgeBaseError, match=r"no entity of 't' has types.*Type: Entity\(id, label, types="):
+        opened(make()).best_entity("name 0", of_type="person")
+
+
+def test_the_best_entity_after_an_upsert(opened, kb):
+    found = opened(kb)
+    assert found.best_entity("Graz") is None
+    found.upsert([Entity("geo:graz", "Graz")], torch.ones(1, 8))
+    assert found.best_entity("Graz") == ("geo:graz", 1.0)
+
+
 def test_repr_says_what_it_is(kb):
     assert repr(kb) == "KnowledgeBase('cities', entities=5, aliases=7, dim=8, dtype='float32')"
 
@@ -189,6 +238,37 @@ def test_vectors_that_are_not_finite(value):
 def test_an_id_twice():
     with pytest.raises(KnowledgeBaseError, match="'x:0' occurs more than once"):
         KnowledgeBase.from_entities([*entities(2), Entity("x:0", "other")], torch.eye(3), name="t")
+
+
+@pytest.mark.parametrize(
+    "options", [{"version": 2026}, {"name": 3}, {"license": ["mit"]}, {"id_scheme": 5}, {"linker": "spacy"}]
+)
+def test_what_the_config_could_not_hold_is_refused_at_once(options):
+    with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected"):
+        make(**options)
+
+
+ENTITY = Entity("x:9", "Ida")
+
+
+@pytest.mark.parametrize(
+    ("entities", "message"),
+    [
+        (ENTITY, r"expected a list of entities, found a single one\. Type: \[entity\]"),
+        ([{"id": "x:9", "label": "Ida"}], r"entities\[0\]: expected an Entity, found dict .*Type: Entity\(\*\*row\)"),
+        ([ENTITY, ("x:8", "Eva")], r"entities\[1\]: expected an Entity, found tuple .*Type: Entity\(\*row\)"),
+        (["x:9"], r"entities\[0\]: expected an Entity, found str .*Type: Entity\(id, label\)"),
+        ("x:9", r"entities\[0\]: expected an Entity, found str"),
+        (None, "expected a list of entities, found None"),
+        (5, "expected a list of entities, found 5"),
+    ],
+)
+def test_what_is_no_list_of_entities(kb, entities, message):
+    with pytest.raises(KnowledgeBaseError, match=message):
+        KnowledgeBase.from_entities(entities, [[1.0]], name="t")
+    with pytest.raises(KnowledgeBaseError, match=message):
+        kb.upsert(entities, [[1.0] * 8])
+    assert len(kb) == 5
 
 
 def test_an_empty_knowledge_base():
@@ -294,6 +374,23 @@ def test_a_readme_that_a_person_wrote_is_kept(tmp_path, kb):
     (tmp_path / "README.md").write_text("mine")
     kb.save_pretrained(tmp_path)
     assert (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_the_card_is_as_new_as_the_config(tmp_path, kb):
+    kb.save_pretrained(tmp_path)
+    kb = KnowledgeBase.from_pretrained(tmp_path)
+    kb.upsert([Entity("geo:rome", "Rome")], torch.ones(1, 8))
+    kb.save_pretrained(tmp_path)
+    assert "6 entities" in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_folder_of_a_plugin_says_where_its_knowledge_base_is(tmp_path):
+    KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base()).save_pretrained(tmp_path)
+    inner = str(tmp_path / "knowledge_base")
+    with pytest.raises(ArtifactError, match="holds a knowledge-plugin") as caught:
+        KnowledgeBase.from_pretrained(tmp_path)
+    assert f"Type: KnowledgeBase.from_pretrained({inner!r})" in str(caught.value)
+    assert len(KnowledgeBase.from_pretrained(inner)) == 5
 
 
 def test_a_file_is_no_place_for_a_knowledge_base(tmp_path, kb):

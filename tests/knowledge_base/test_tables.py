@@ -61,6 +61,15 @@ def test_columns_that_nobody_filled_are_left_out(opened):
     assert opened([Entity("x:1", "A")]).entity(0) == Entity("x:1", "A")
 
 
+def test_the_types_of_one_entity(opened):
+    found = opened(ENTITIES)
+    assert [found.types(row) for row in range(4)] == [("city", "capital"), (), (), ()]
+
+
+def test_there_are_no_types_at_all(opened):
+    assert opened([Entity("x:1", "A")]).types(0) is None
+
+
 def test_no_aliases_at_all(opened):
     found = opened([Entity("x:1", "")])
     assert found.counts == (1, 0)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import pytest
 from hypothesis import given
@@ -53,16 +53,51 @@ def test_a_linker_may_yield():
     assert link(linker, ["York", "", "York again"]) == [[Mention(0, 4, "x:York")], [], [Mention(0, 4, "x:York")]]
 
 
-@pytest.mark.parametrize("found", [[[]], [[], [], []], None, {}, "ab", 5])
-def test_a_linker_that_returns_something_else(found):
-    with pytest.raises(LinkingError, match="expected 2"):
+@pytest.mark.parametrize("kind", [list, tuple, iter, lambda found: dict.fromkeys(found).keys()])
+def test_any_iterable_of_iterables_will_do(kind):
+    per_text = [(Mention(0, 4, "x:1"),), ()]
+    assert link(lambda texts: kind(per_text), ["York", ""]) == [[Mention(0, 4, "x:1")], []]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([[]], "1"),
+        ([[], [], []], "more"),
+        (iter([[]]), "1"),
+        (repeat([]), "more"),
+        (None, "NoneType"),
+        ({}, "dict"),
+        ("ab", "str"),
+        (b"ab", "bytes"),
+        (5, "int"),
+        (Mention(0, 4, "x:1"), "Mention"),
+    ],
+)
+def test_a_linker_that_returns_something_else(found, said):
+    with pytest.raises(LinkingError, match=rf"expected 2, found {said}\. Type: return \[\[Mention\(start"):
         link(lambda texts: found, ["York", "Paris"])
 
 
-@pytest.mark.parametrize("found", [[None], [5], [[None]], [[(0, 99, "x:1")]]])
+@pytest.mark.parametrize("wrong", [None, 5, "", "York", b"", {}, {"start": 0}, Mention(0, 4, "x:1")])
+def test_a_linker_that_gives_no_mentions_for_a_text(wrong):
+    with pytest.raises(LinkingError, match=rf"for each text: for text 1 it gave {type(wrong).__name__} .*Type: return"):
+        link(lambda texts: iter([[], wrong]), ["Paris", "York"])
+
+
+@pytest.mark.parametrize("found", [[[None]], [[(0, 99, "x:1")]], [["York"]]])
 def test_a_linker_whose_mentions_are_none(found):
-    with pytest.raises((LinkingError, MentionError)):
+    with pytest.raises(MentionError):
         link(lambda texts: found, ["York"])
+
+
+def test_what_a_linker_raises_itself_comes_through():
+    def linker(texts):
+        yield []
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        link(linker, ["York", "Paris"])
 
 
 def test_the_longest_wins_also_when_it_starts_later():

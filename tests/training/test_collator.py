@@ -69,3 +69,11 @@ def test_long_texts_are_cut(attached):
 def test_rows_that_are_neither(attached):
     with pytest.raises(TrainingError, match=r"has the columns \['label', 'sentence'\]"):
         TaskCollator(attached)([{"sentence": TEXTS[0], "label": 0}])
+
+
+@pytest.mark.parametrize("name", ["label", "labels"])
+@pytest.mark.parametrize("tokenized", [False, True])
+def test_a_label_in_words(attached, name, tokenized):
+    row = attached(TEXTS[0]) if tokenized else {"text": TEXTS[0]}
+    with pytest.raises(TrainingError, match=rf"the {name} 'France'; expected a number. .*model\.config\.label2id\["):
+        TaskCollator(attached)([{**row, name: 1}, {**row, name: "France"}])

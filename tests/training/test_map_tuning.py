@@ -208,15 +208,16 @@ def test_an_attached_plugin_stays_attached(trainer, model, plugin, wordpiece):
 
 def test_attached_or_not_trains_alike(trainer, model, kb, wordpiece):
     results = []
-    for attached in (False, True):
+    for attached, own_tokenizer in ((False, True), (True, False), (True, True)):
         torch.manual_seed(0)
         plugin = KnowledgePlugin.for_model(model, kb)
         attachment = plugin.attach(model, wordpiece, form="replace") if attached else None
-        trainer(plugin=plugin, processing_class=attachment.tokenizer if attached else wordpiece).train()
+        trainer(plugin=plugin, processing_class=wordpiece if own_tokenizer else attachment.tokenizer).train()
         if attached:
             attachment.detach()
         results.append(weights(plugin))
-    assert torch.equal(*results)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
 
 
 def test_a_batch_without_a_mention_is_no_trouble(trainer, rows, plugin):
@@ -328,42 +329,39 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_ends(trainer, model, kb, 
     torch.testing.assert_close(weights(resumed), weights(whole), rtol=0, atol=0)
 
 
-def test_the_best_checkpoint_is_loaded_at_the_end(trainer, plugin, rows, tmp_path):
-    # Ever larger steps: the first evaluation is the best one.
-    losses = iter([0.1, 0.5, 0.9])
-    run = trainer(
-        eval_dataset=rows,
-        max_steps=6,
-        eval_strategy="steps",
-        eval_steps=2,
-        save_strategy="steps",
-        save_steps=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_made_up",
-        greater_is_better=False,
-        compute_metrics=lambda prediction: {"made_up": next(losses)},
-    )
+@pytest.fixture
+def worse_and_worse(trainer, rows):
+    """Makes trainers whose first evaluation is the best one."""
+
+    def make(every, **options):
+        losses = iter([0.1, 0.5, 0.9, 1.0, 1.1, 1.2])
+        return trainer(
+            eval_dataset=rows,
+            max_steps=6,
+            eval_strategy="steps",
+            eval_steps=every,
+            save_strategy="steps",
+            save_steps=every,
+            load_best_model_at_end=True,
+            metric_for_best_model="eval_made_up",
+            greater_is_better=False,
+            compute_metrics=lambda prediction: {"made_up": next(losses)},
+            **options,
+        )
+
+    return make
+
+
+def test_the_best_checkpoint_is_loaded_at_the_end(worse_and_worse, plugin, tmp_path):
+    run = worse_and_worse(every=2)
     run.train()
     assert run.state.best_model_checkpoint.endswith("checkpoint-2")
     assert torch.equal(weights(plugin), weights(KnowledgePlugin.from_pretrained(tmp_path / "run" / "checkpoint-2")))
     assert not torch.equal(weights(plugin), weights(KnowledgePlugin.from_pretrained(tmp_path / "run" / "checkpoint-6")))
 
 
-def test_early_stopping(trainer, rows):
-    losses = iter([0.1, 0.5, 0.9, 1.0, 1.1, 1.2])
-    run = trainer(
-        eval_dataset=rows,
-        max_steps=6,
-        eval_strategy="steps",
-        eval_steps=1,
-        save_strategy="steps",
-        save_steps=1,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_made_up",
-        greater_is_better=False,
-        compute_metrics=lambda prediction: {"made_up": next(losses)},
-        callbacks=[EarlyStoppingCallback(2)],
-    )
+def test_early_stopping(worse_and_worse):
+    run = worse_and_worse(every=1, callbacks=[EarlyStoppingCallback(2)])
     run.train()
     assert run.state.global_step == 3
 

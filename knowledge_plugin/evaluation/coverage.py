@@ -1,0 +1,31 @@
+"""How much of a knowledge base text can lead to."""
+
+from __future__ import annotations
+
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.lookup import MAX_ALIAS_LENGTH
+from knowledge_plugin.knowledge_base.normalization import normalize
+from knowledge_plugin.linking import DictionaryLinker
+
+
+def count_unlinkable(knowledge_base: KnowledgeBase) -> int:
+    """Count the entities that the dictionary linker, as it is by default, will not link by any of their names.
+
+    These are entities called by function words, single characters or very long texts alone, and those without a name.
+    All names are read: seconds for millions. An entity that shares its names with more popular ones is not counted.
+
+    Example:
+        >>> from knowledge_plugin import Entity, KnowledgeBase
+        >>> kb = KnowledgeBase.from_entities([Entity("x:of", "Of"), Entity("x:york", "York")], [[0.0], [1.0]], name="t")
+        >>> count_unlinkable(kb)
+        1
+    """
+    if knowledge_base.config.aliases == 0:
+        return len(knowledge_base)
+    linker = DictionaryLinker(knowledge_base)
+    linkable = bytearray(len(knowledge_base))
+    for name, row, _ in knowledge_base.names():
+        if not linkable[row]:
+            key = normalize(name, linker.case).strip()
+            linkable[row] = linker.min_length <= len(key) <= MAX_ALIAS_LENGTH and key.lower() not in linker.stop_words
+    return len(linkable) - sum(linkable)
