@@ -9,6 +9,7 @@ from knowledge_plugin.errors import KnowledgePluginError
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.knowledge_base import Entity, KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker, Mention
+from knowledge_plugin.listing import PluginInfo, list_plugins
 from knowledge_plugin.plugin import KnowledgePlugin
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "Linker",
     "MapTuningTrainer",
     "Mention",
+    "PluginInfo",
     "__version__",
     "align",
+    "list_plugins",
 ]
 
 if TYPE_CHECKING:

@@ -202,6 +202,27 @@ class LinkerConfig:
 
 
 @dataclass(frozen=True)
+class KnowledgeBaseReference:
+    """A knowledge base in a dataset repo of its own, which many plugins share, pinned to one commit.
+
+    Attributes:
+        repo_id: ``"user/name"``.
+        revision: The commit, 40 hexadecimal digits: a branch could change under the mapping.
+    """
+
+    repo_id: str
+    revision: str
+
+    def __post_init__(self) -> None:
+        _parse_fields(self)
+        check_bound("length of the repo id", len(self.repo_id), 200)
+        if self.repo_id.count("/") != 1 or self.repo_id.startswith(("/", ".", "~")) or ".." in self.repo_id:
+            raise ConfigError(f"repo_id: expected 'user/name', found {self.repo_id!r:.80}.")
+        if len(self.revision) != 40 or not set(self.revision) <= set("0123456789abcdef"):
+            raise ConfigError(f"revision: expected a commit of 40 hexadecimal digits, found {self.revision!r:.80}.")
+
+
+@dataclass(frozen=True)
 class KnowledgePluginConfig:
     """What ``config.json`` of a plugin says: all that its constructor needs, and the checksums of its files."""
 
@@ -210,6 +231,7 @@ class KnowledgePluginConfig:
     injection: InjectionConfig = field(default_factory=InjectionConfig)
     linker: LinkerConfig = field(default_factory=LinkerConfig)
     files: dict[str, FileConfig] = field(default_factory=dict)
+    knowledge_base: KnowledgeBaseReference | None = None
 
     artifact: typing.ClassVar[str] = "knowledge-plugin"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 import weakref
 from dataclasses import asdict, replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import CommitInfo
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -16,6 +18,7 @@ from knowledge_plugin.config import (
     CONFIG_NAME,
     KNOWLEDGE_BASE_FOLDER,
     Form,
+    KnowledgeBaseReference,
     KnowledgePluginConfig,
     MappingConfig,
     MappingKind,
@@ -24,11 +27,13 @@ from knowledge_plugin.config import (
 )
 from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, LinkingError, MappingError
 from knowledge_plugin.hub.card import write_card
-from knowledge_plugin.hub.folder import check_sums, describe_files, staged
-from knowledge_plugin.hub.snapshot import resolve_folder
+from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
+from knowledge_plugin.hub.push import push_folder
+from knowledge_plugin.hub.snapshot import check_sums_once, resolve_folder
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.embeddings import bare_model, execution_device, input_embedding
 from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
+from knowledge_plugin.injection.generation import unguard_generation
 from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds, find_hooks
 from knowledge_plugin.injection.mapping import DEFAULT_HIDDEN_DIM, MappingNetwork
 from knowledge_plugin.injection.placement import INDEX_DEVICES, IndexDevice, PlacedIndex, choose_gpu
@@ -158,15 +163,24 @@ class KnowledgePlugin:
             local_files_only=local_files_only,
             force_download=force_download,
         )
-        config = read_config(folder, KnowledgePluginConfig)
+        config = read_config(_with_config(folder, subfolder), KnowledgePluginConfig)
         if set(config.files) != {MAPPING_NAME}:
             raise ArtifactError(
                 f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}."
             )
         check_sums(folder, config.files)  # the mapping is small, so its sum is checked each time
-        knowledge_base = KnowledgeBase.from_pretrained(folder / KNOWLEDGE_BASE_FOLDER)
+        knowledge_base = _open_knowledge_base(
+            folder,
+            config,
+            token=token,
+            cache_dir=cache_dir,
+            # A folder never touches the network, even if what it refers to is not there.
+            local_files_only=local_files_only or Path(name_or_path).is_dir(),
+        )
         if index_device == "cpu":
             knowledge_base.to_memory()
+        if not Path(name_or_path).is_dir() and config.knowledge_base is None:
+            check_sums_once(folder / KNOWLEDGE_BASE_FOLDER, knowledge_base.config.files)
         mapping = MappingNetwork(config.mapping)
         mapping.load(folder / MAPPING_NAME)
         mapping.requires_grad_(False).eval()
@@ -183,14 +197,59 @@ class KnowledgePlugin:
         Raises:
             SaveError: The disk is full, the folder cannot be written, or it holds something else, such as a checkpoint.
         """
-        final = Path(folder)
+        self._write(Path(folder), reference=None)
+
+    def _write(self, folder: Path, reference: KnowledgeBaseReference | None) -> None:
         with staged(folder, replaces=(f"{KNOWLEDGE_BASE_FOLDER}/{SHARD_PATTERN}",)) as beside:
-            (beside / KNOWLEDGE_BASE_FOLDER).mkdir()
-            self.knowledge_base._write(beside / KNOWLEDGE_BASE_FOLDER, final / KNOWLEDGE_BASE_FOLDER)
+            if reference is None:
+                (beside / KNOWLEDGE_BASE_FOLDER).mkdir()
+                self.knowledge_base._write(beside / KNOWLEDGE_BASE_FOLDER, folder / KNOWLEDGE_BASE_FOLDER)
             self.mapping.save(beside / MAPPING_NAME)
-            config = replace(self.config, files=describe_files(beside, [MAPPING_NAME]))
-            write_card(beside, final, "plugin.md.j2", config=config, knowledge_base=self.knowledge_base.config)
+            config = replace(self.config, files=describe_files(beside, [MAPPING_NAME]), knowledge_base=reference)
+            write_card(beside, folder, "plugin.md.j2", config=config, knowledge_base=self.knowledge_base.config)
             (beside / CONFIG_NAME).write_text(to_json(config), encoding="utf-8")
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+    ) -> CommitInfo:
+        """Push to a model repo, which is made if it is not there.
+
+        A knowledge base that was opened from a dataset repo, or pushed to one, is not pushed again: the plugin refers
+        to it there, at that very commit. Any other travels within the plugin.
+
+        Args:
+            repo_id: ``"user/name"``.
+            private: Whether a repo that is made is private; ``None`` for the user's default.
+            revision: Branch, made if it is not there; ``None`` for main.
+            create_pr: Open a pull request instead.
+            token: Access token, or ``None`` for the one that is logged in.
+            commit_message: First line of the commit.
+
+        Returns:
+            What huggingface_hub says of the commit. A push that changes nothing makes none.
+
+        Raises:
+            HubError: No access, no network, someone else pushed at the same time, or the Hub failed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(Path(folder), reference=self.knowledge_base.origin)
+            return push_folder(
+                Path(folder),
+                repo_id,
+                private=private,
+                revision=revision,
+                create_pr=create_pr,
+                token=token,
+                commit_message=commit_message,
+                replaces=(f"{KNOWLEDGE_BASE_FOLDER}/*",),
+            )
 
     # ---- using it ------------------------------------------------------------------------------------------------
 
@@ -262,15 +321,20 @@ class KnowledgePlugin:
         return attachment
 
     def detach(self, model: nn.Module) -> None:
-        """Detach from a model, where the attachment is not at hand.
+        """Detach from a model, where the attachment is not at hand; also from a copy of one that was attached to.
 
         Raises:
             AttachmentError: The plugin is not attached to this model.
         """
-        mine = [a for a in attachments(model) if a in self._attachments and bare_model(a.model) is bare_model(model)]
-        if not mine:
+        for attachment in attachments(model):
+            if attachment in self._attachments and bare_model(attachment.model) is bare_model(model):
+                return attachment.detach()
+        hooks = [hook for hook in find_hooks(model) if hook.mapping is self.mapping]
+        if not hooks:
             raise AttachmentError(f"{self!r} is not attached to this {type(model).__name__}.")
-        mine[0].detach()
+        for hook in hooks:
+            hook.take_off(model)
+        unguard_generation(model)
 
     def prompt_embeds(self, text: str | list[str], **options: Any) -> torch.Tensor | list[torch.Tensor]:
         """Return the input embeddings of a prompt; see :meth:`Attachment.prompt_embeds`.
@@ -327,3 +391,22 @@ def _choose_name(wanted: str | None, default: str, taken: list[str]) -> str:
     if wanted in taken:
         raise AttachmentError(f"a plugin called {wanted!r} is attached to this model already. Give another name=...")
     return wanted
+
+
+def _with_config(folder: Path, subfolder: str | None) -> Path:
+    """Return the folder, or say which of its subfolders hold plugins."""
+    inner = sorted(
+        path.parent.name for path in folder.glob(f"*/{CONFIG_NAME}") if path.parent.name != KNOWLEDGE_BASE_FOLDER
+    )
+    if not (folder / CONFIG_NAME).exists() and inner and subfolder is None:
+        raise ArtifactError(f"{folder} holds several plugins. Type: subfolder= one of {', '.join(inner[:20])}")
+    return folder
+
+
+def _open_knowledge_base(folder: Path, config: KnowledgePluginConfig, **options: Any) -> KnowledgeBase:
+    reference = config.knowledge_base
+    if reference is None:
+        # Not by name: a folder that is missing must not become the name of somebody's repo.
+        finish_save(folder / KNOWLEDGE_BASE_FOLDER)
+        return KnowledgeBase._open(folder / KNOWLEDGE_BASE_FOLDER)
+    return KnowledgeBase.from_pretrained(reference.repo_id, revision=reference.revision, **options)

@@ -11,6 +11,7 @@ import tempfile
 _HOME = tempfile.mkdtemp(prefix="knowledge-plugin-tests-")
 os.environ["HF_HOME"] = _HOME
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # the loopback Hub takes LFS uploads
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 # Part of PyKEEN; it must be loaded before bitsandbytes, which peft loads, or not at all in this process.

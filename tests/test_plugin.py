@@ -4,6 +4,7 @@ import copy
 import gc
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import warnings
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.errors import AttachmentError, IncompatibleModelError, MappingError
+from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, MappingError
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -204,3 +205,15 @@ def test_a_model_that_nobody_holds_is_freed_with_its_attachment(kb, wordpiece):
     assert gone() is None
     with pytest.raises(AttachmentError, match="found 0"):
         plugin.prompt_embeds("Paris")
+
+
+def test_a_folder_without_its_knowledge_base_is_not_taken_for_a_repo(plugin, tmp_path, monkeypatch):
+    def download(*args, **kwargs):
+        raise AssertionError("asked the Hub for a folder of this machine")
+
+    monkeypatch.setattr("knowledge_plugin.hub.snapshot.snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    plugin.save_pretrained("mine")
+    shutil.rmtree("mine/knowledge_base")
+    with pytest.raises(ArtifactError, match="knowledge_base"):
+        KnowledgePlugin.from_pretrained("mine")

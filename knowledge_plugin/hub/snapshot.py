@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import cached_assets_path, snapshot_download
 
-from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION
-from knowledge_plugin.errors import ArtifactError, HubError
-from knowledge_plugin.hub.folder import finish_save
+from knowledge_plugin.config import CONFIG_NAME, KNOWLEDGE_BASE_FOLDER, LIBRARY_NAME, LIBRARY_VERSION, FileConfig
+from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.hub.folder import check_sums, finish_save
+from knowledge_plugin.hub.translation import translated
 
 # No code, no pickles: whatever else a repo holds is not even downloaded. huggingface_hub wants the very same
 # patterns when it is asked for a snapshot offline.
@@ -66,9 +60,8 @@ def resolve_folder(
     if path.exists() or path.is_absolute() or name.startswith(".") or name.count("/") > 1:
         found = "a file" if path.exists() else "nothing"
         raise ArtifactError(f"expected a folder or a Hub repo id like 'user/name', found {found} at {name}.")
-    where = f"{name}@{revision}" if revision else name
-    no_folder = f"there is no folder {path.absolute()}"
-    try:
+    beside = f"there is no folder {path.absolute()}"
+    with translated(f"{name}@{revision}" if revision else name, repo_type=repo_type, beside=beside):
         root = snapshot_download(
             name,
             repo_type=repo_type,
@@ -77,31 +70,18 @@ def resolve_folder(
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             force_download=force_download,
-            allow_patterns=[p for pattern in _PATTERNS for p in (pattern, f"*/{pattern}")],
+            allow_patterns=_wanted(subfolder),
             library_name=LIBRARY_NAME,
             library_version=LIBRARY_VERSION,
         )
-    except HFValidationError as error:
-        raise ArtifactError(
-            f"expected a folder or a Hub repo id like 'user/name', found {name!r:.200}; {no_folder}."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise HubError(f"{where}: the repo is there, but it has no revision {revision!r}.") from error
-    except GatedRepoError as error:
-        raise HubError(f"{where} is gated: ask for access on its page, then type: hf auth login") from error
-    except RepositoryNotFoundError as error:
-        raise HubError(
-            f"{where}: {no_folder}, and no {repo_type} repo of this name that you may see. Check the spelling; if the "
-            "repo is private, type: hf auth login"
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise HubError(
-            f"{where}: {no_folder}; the repo of this name is not complete in the cache, and the Hub was not reached "
-            "(offline, local_files_only, or no network). Check the spelling of the folder, or connect once."
-        ) from error
-    except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise HubError(f"{where}: the Hub did not give it: {error}") from error
     return _within(Path(root), subfolder)
+
+
+def _wanted(subfolder: str | None) -> list[str]:
+    """Return the patterns of one artifact; of a repo that holds several, the configs of all tell which there are."""
+    prefix = f"{subfolder.strip('/')}/" if subfolder else ""
+    inner = [f"{prefix}{folder}{pattern}" for folder in ("", f"{KNOWLEDGE_BASE_FOLDER}/") for pattern in _PATTERNS]
+    return inner if subfolder else [*inner, f"*/{CONFIG_NAME}"]
 
 
 def _within(root: Path, subfolder: str | None) -> Path:
@@ -111,3 +91,27 @@ def _within(root: Path, subfolder: str | None) -> Path:
     if not folder.is_relative_to(root.resolve()) or not folder.is_dir():
         raise ArtifactError(f"{root} has no folder {subfolder!r} inside.")
     return root / subfolder
+
+
+def commit_of(folder: Path) -> str | None:
+    """Return the commit that a folder of huggingface_hub's cache is a snapshot of, ``None`` for any other folder."""
+    name = folder.name
+    is_commit = len(name) == 40 and set(name) <= set("0123456789abcdef")
+    return name if is_commit and folder.parent.name == "snapshots" else None
+
+
+def check_sums_once(folder: Path, files: Mapping[str, FileConfig]) -> None:
+    """Check the sums of a download, and remember on this machine that they were right.
+
+    Raises:
+        ArtifactError: A file is not what its config declares.
+    """
+    content = f"{folder.resolve()} {sorted((name, file.sha256) for name, file in files.items())}"
+    try:
+        seen = cached_assets_path(LIBRARY_NAME, namespace="verified") / hashlib.sha256(content.encode()).hexdigest()
+    except (OSError, ValueError):  # a cache that cannot be written costs time, not safety
+        return check_sums(folder, files)
+    if not seen.exists():
+        check_sums(folder, files)
+        with suppress(OSError):
+            seen.touch()

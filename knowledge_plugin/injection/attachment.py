@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, MentionError
 from knowledge_plugin.injection.compilation import forget_compiled_code
 from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
@@ -38,7 +39,7 @@ class PluginStatus:
         mapping_device: Where the weights of the mapping network are.
         index_device: Where the entity vectors are: a device, or ``"disk"`` if they are mapped from there.
         index_bytes: Size of all entity vectors as they are stored.
-        mentions_linked: How many mentions were linked in this process since attaching.
+        mentions_linked: How many virtual tokens were given out in this process since attaching.
     """
 
     name: str
@@ -121,8 +122,13 @@ class Attachment:
         return self._source.name
 
     @property
+    def form(self) -> Form:
+        """``"concat"`` or ``"replace"``."""
+        return self._source.form
+
+    @property
     def mentions_linked(self) -> int:
-        """How many mentions the tokenizer has linked in this process since attaching."""
+        """How many virtual tokens the tokenizers of the model have given out in this process since attaching."""
         return self._source.mentions_linked
 
     def status(self) -> list[PluginStatus]:
@@ -184,24 +190,22 @@ class Attachment:
             LinkingError: Nothing finds mentions, and none are given.
         """
         self._check_attached()
-        encoded = self.tokenizer([text] if isinstance(text, str) else text, **_batched(text, options))
+        encoded = self.tokenizer(text, **options)
+        ids = [encoded["input_ids"]] if isinstance(text, str) else encoded["input_ids"]
         device = execution_device(input_embedding(self.model))
         look_up = embedding_modules(self.model)[0]
         with torch.no_grad():
-            embeds = [look_up(torch.tensor(ids, device=device)) for ids in encoded["input_ids"]]
+            embeds = [look_up(torch.tensor(prompt, device=device)) for prompt in ids]
         return embeds[0] if isinstance(text, str) else embeds
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """Within ``with attachment.disabled():``, this plugin links nothing.
 
-        Without another plugin, the model then behaves as its base.
+        Without another plugin, the model then behaves as its base. Like ``torch.no_grad`` it is of this thread alone.
         """
-        before, self._source.enabled = self._source.enabled, False
-        try:
+        with self._source.switched_off():
             yield
-        finally:
-            self._source.enabled = before and self._attached
 
     def detach(self) -> None:
         """Give the model back bit for bit. The attachment's tokenizer links no more for this plugin.
@@ -227,11 +231,3 @@ class Attachment:
 def attachments(model: nn.Module) -> list[Attachment]:
     """Return what is attached to a model, in the order of attaching."""
     return [hook.attachment for hook in find_hooks(model) if hook.attachment is not None]
-
-
-def _batched(text: str | list[str], options: dict) -> dict:
-    """Let the mentions of a single prompt stand in a list of one, as its text does."""
-    mentions = options.get("mentions")
-    if mentions is None or not isinstance(text, str) or (mentions and isinstance(mentions[0], list)):
-        return options
-    return options | {"mentions": [mentions]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -30,7 +31,12 @@ class GenerationGuard:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self.__name__ = "generate"
         self.__doc__ = type(model).generate.__doc__  # type: ignore[attr-defined]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(type(self.model).generate.__get__(self.model))  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Check, and generate.

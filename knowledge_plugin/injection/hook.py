@@ -30,6 +30,12 @@ from knowledge_plugin.injection.placement import PlacedIndex
 
 # Ids are 32-bit in the tokenizers library. A range has room to grow, so that upsert needs no new attachment.
 _MIN_CAPACITY = 2**16
+_HOOK_TABLES = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+)
 
 
 class VirtualIds:
@@ -103,6 +109,14 @@ class EmbeddingHook:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    def take_off(self, model: nn.Module) -> None:
+        """Take the hook off a copied model, whose handles nobody holds."""
+        for module in model.modules():
+            for hooks in (module._forward_pre_hooks, module._forward_hooks):
+                for key in [key for key, f in hooks.items() if getattr(f, "__self__", None) is self]:
+                    for name in _HOOK_TABLES:
+                        getattr(module, name).pop(key, None)
 
     # ---- before and after the word embeddings ---------------------------------------------------------------------
 

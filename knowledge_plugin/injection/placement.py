@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from accelerate.utils import get_max_memory
 
 from knowledge_plugin.errors import AttachmentError
 from knowledge_plugin.knowledge_base import KnowledgeBase
@@ -32,21 +31,20 @@ class PlacedIndex:
     def __init__(self, knowledge_base: KnowledgeBase, gpu: torch.device | None = None) -> None:
         self.knowledge_base = knowledge_base
         self.gpu = gpu
-        self._copied: EmbeddingIndex | None = None
-        self._copy = knowledge_base.index if gpu is None else self._on_gpu()
-
-    def _on_gpu(self) -> EmbeddingIndex:
-        self._copied = self.knowledge_base.index
-        return self._copied.to(self.gpu)  # type: ignore[arg-type]
+        # What was copied, and the copy: one tuple, because threads may look while another one copies.
+        self._copy: tuple[EmbeddingIndex, EmbeddingIndex] | None = None
+        self.index  # noqa: B018  so that too little memory is said when attaching
 
     @property
     def index(self) -> EmbeddingIndex:
         """The vectors as they are now."""
+        current = self.knowledge_base.index
         if self.gpu is None:
-            return self.knowledge_base.index
-        if self._copied is not self.knowledge_base.index:
-            self._copy = self._on_gpu()
-        return self._copy
+            return current
+        copy = self._copy
+        if copy is None or copy[0] is not current:
+            copy = self._copy = (current, current.to(self.gpu))
+        return copy[1]
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         """Return vectors, float32 ``[n, dim]`` on the index's device, of rows int64 ``[n]``.
@@ -93,5 +91,6 @@ def choose_gpu(nbytes: int, wanted: IndexDevice, embedding_device: torch.device)
         return torch.device("cuda", torch.cuda.current_device())
     if wanted != "auto" or embedding_device.type != "cuda":
         return None
-    free = get_max_memory().get(embedding_device.index or 0, 0)
+    # Accelerate's own figure; asking Accelerate for it would open every other GPU of the machine too.
+    free, _ = torch.cuda.mem_get_info(embedding_device)
     return embedding_device if nbytes <= _SHARE_OF_FREE_MEMORY * free else None

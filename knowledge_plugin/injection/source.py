@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 from knowledge_plugin.config import Form
@@ -11,6 +13,9 @@ from knowledge_plugin.errors import AttachmentError, LinkingError
 from knowledge_plugin.injection.hook import VirtualIds
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention, link
+
+# Of this thread or task alone, as with torch.no_grad: a server answers others meanwhile.
+_SWITCHED_OFF: ContextVar[frozenset[KnowledgeSource]] = ContextVar("switched_off", default=frozenset())
 
 
 class KnowledgeSource:
@@ -40,8 +45,21 @@ class KnowledgeSource:
         self.ids = ids
         self.form = form
         self.separator = separator
-        self.enabled = True
         self.mentions_linked = 0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the plugin links, here and now: another thread may have switched it off for itself."""
+        return self not in _SWITCHED_OFF.get()
+
+    @contextmanager
+    def switched_off(self) -> Iterator[None]:
+        """Within, the plugin links nothing in this thread or task."""
+        token = _SWITCHED_OFF.set(_SWITCHED_OFF.get() | {self})
+        try:
+            yield
+        finally:
+            _SWITCHED_OFF.reset(token)
 
     def known(self, mentions: Iterable[Mention]) -> list[Mention]:
         """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
@@ -87,7 +105,14 @@ class KnowledgeSources:
         self._warned = False
 
     def add(self, source: KnowledgeSource) -> None:
-        """Put a plugin last."""
+        """Put a plugin last. Warns if it has no linker and others have, or the other way round."""
+        if self._sources and len({source.linker is None for source in (*self._sources, source)}) == 2:
+            without = next(s.name for s in (*self._sources, source) if s.linker is None)
+            warnings.warn(
+                f"{without!r} has no linker, so it links nothing where another plugin finds the mentions. Pass "
+                "linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer.",
+                stacklevel=5,
+            )
         self._sources = [*self._sources, source]
 
     def remove(self, source: KnowledgeSource) -> None:

@@ -11,8 +11,9 @@ import copy
 import itertools
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 from tokenizers import Encoding, Tokenizer
@@ -21,7 +22,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from knowledge_plugin.errors import MentionError, TokenizerError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked
 from knowledge_plugin.injection.splicing import Separator, VirtualToken, mark_inserted, splice
-from knowledge_plugin.linking.mention import Mention, check_mentions
+from knowledge_plugin.linking.mention import check_mentions
 
 _Words = Sequence[str]
 _Mentions = list[list[Linked]]
@@ -169,7 +170,7 @@ class _KnowledgeTokenizer:
 
     _tokenizer: _LinkingBackend
     _knowledge_base_tokenizer: PreTrainedTokenizerBase
-    _knowledge_target_mode = False
+    _knowledge_local: threading.local
 
     def _encode_plus(
         self,
@@ -181,7 +182,8 @@ class _KnowledgeTokenizer:
         **kwargs: Any,
     ) -> BatchEncoding:
         # transformers says "target mode" while it encodes labels, and marks chats whose control tokens it guards.
-        if self._knowledge_target_mode or kwargs.get("sanitize_control_tokens") or not self._tokenizer.sources.enabled:
+        as_label = getattr(self._knowledge_local, "target_mode", False)
+        if as_label or kwargs.get("sanitize_control_tokens") or not self._tokenizer.sources.enabled:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         words = kwargs.get("is_split_into_words", False)
         is_batch = isinstance(text, (list, tuple)) and (not words or bool(text and isinstance(text[0], (list, tuple))))
@@ -190,13 +192,15 @@ class _KnowledgeTokenizer:
             pairs = list(text_pair) if is_batch else [text_pair]
         firsts = self._find(texts, _for_batch(mentions, is_batch))
         seconds = self._find(pairs, _for_batch(mentions_pair, is_batch)) if pairs is not None else None
-        found = [linked for of_text in [*firsts, *(seconds or [])] for linked in of_text]
-        if not found:
+        if not any(firsts) and not any(seconds or []):
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
-        for linked in found:
-            linked.source.mentions_linked += 1
         with self._tokenizer.mentions(firsts, seconds):
-            return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
+            encoded = super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
+        # What the model will see, not what was found: truncation may have taken mentions away.
+        for encoding in encoded.encodings or []:
+            for source in filter(None, map(self._tokenizer.sources.of_token, encoding.ids)):
+                source.mentions_linked += 1
+        return encoded
 
     def _find(self, texts: list, given: list | None) -> _Mentions:
         strings = [text if isinstance(text, str) else " ".join(text) for text in texts]
@@ -204,7 +208,7 @@ class _KnowledgeTokenizer:
             return self._tokenizer.sources.find(strings) if strings else []
         if len(given) != len(strings):
             raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
-        if any(isinstance(items, Mention) for items in given):
+        if any(_is_mention(items) for items in given):
             raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
         checked = [check_mentions(items, text) for items, text in zip(given, strings, strict=True)]
         return [self._tokenizer.sources.known(items) for items in checked]
@@ -261,11 +265,11 @@ class _KnowledgeTokenizer:
         )
 
     def _switch_to_target_mode(self) -> None:
-        self._knowledge_target_mode = True
+        self._knowledge_local.target_mode = True
         getattr(super(), "_switch_to_target_mode", lambda: None)()
 
     def _switch_to_input_mode(self) -> None:
-        self._knowledge_target_mode = False
+        self._knowledge_local.target_mode = False
         getattr(super(), "_switch_to_input_mode", lambda: None)()
 
     @property
@@ -301,6 +305,8 @@ def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, sources: KnowledgeSo
     linking = copy.deepcopy(tokenizer)
     linking._tokenizer = _LinkingBackend(linking._tokenizer, sources, tokenizer.unk_token_id)
     linking._knowledge_base_tokenizer = tokenizer
+    # Labels are encoded in a mode of the tokenizer, and other threads encode inputs meanwhile.
+    linking._knowledge_local = threading.local()
     name = f"Knowledge{type(tokenizer).__name__}"
     linking.__class__ = type(name, (_KnowledgeTokenizer, type(tokenizer)), {"__module__": __name__})
     return linking
@@ -349,5 +355,12 @@ def _for_batch(mentions: Any, is_batch: bool) -> list | None:
     if mentions is None or is_batch:
         return mentions
     mentions = list(mentions)
-    nested = len(mentions) == 1 and isinstance(mentions[0], list)
+    nested = len(mentions) == 1 and not _is_mention(mentions[0])
     return mentions if nested else [mentions]
+
+
+def _is_mention(item: Any) -> bool:
+    """Tell a mention, in whatever form, from a list of mentions: it begins with a number."""
+    if isinstance(item, Mapping):
+        return True
+    return isinstance(item, Sequence) and len(item) > 0 and isinstance(item[0], Integral)

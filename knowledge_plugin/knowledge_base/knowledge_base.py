@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import CommitInfo
 
 from knowledge_plugin.config import (
     CONFIG_NAME,
     KNOWLEDGE_BASE_FOLDER,
     Case,
     KnowledgeBaseConfig,
+    KnowledgeBaseReference,
     LinkerKind,
     StorageDType,
     read_config,
@@ -24,7 +27,8 @@ from knowledge_plugin.config import (
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError, UnknownEntityError
 from knowledge_plugin.hub.card import write_card
 from knowledge_plugin.hub.folder import check_sizes, check_sums, checksum, describe_files, staged
-from knowledge_plugin.hub.snapshot import resolve_folder
+from knowledge_plugin.hub.push import push_folder
+from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup, cached, check_rows
@@ -53,6 +57,8 @@ class KnowledgeBase:
         self.config = config
         self._index = index
         self._tables = tables
+        # The commit in a dataset repo that holds these very contents; None after a change.
+        self.origin: KnowledgeBaseReference | None = None
         self._folder = folder  # the files there are these very contents; None after a change
         self._ids: IdLookup | None = None
         self._aliases: dict[Case, AliasLookup] = {}
@@ -153,16 +159,19 @@ class KnowledgeBase:
             ConfigError: Its ``config.json`` is malformed or out of bounds.
             HubError: The repo, the revision or the network is not there.
         """
-        return cls._open(
-            resolve_folder(
-                name_or_path,
-                repo_type="dataset",
-                revision=revision,
-                token=token,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-            )
+        folder = resolve_folder(
+            name_or_path,
+            repo_type="dataset",
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
         )
+        kb = cls._open(folder)
+        if not Path(name_or_path).is_dir() and (commit := commit_of(folder)) is not None:
+            check_sums_once(folder, kb.config.files)
+            kb.origin = KnowledgeBaseReference(str(name_or_path), commit)
+        return kb
 
     @classmethod
     def _open(cls, folder: Path) -> KnowledgeBase:
@@ -195,6 +204,49 @@ class KnowledgeBase:
         """
         with staged(folder, replaces=(SHARD_PATTERN,)) as beside:
             self._write(beside, Path(folder))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+    ) -> CommitInfo:
+        """Push to a dataset repo, which is made if it is not there. Plugins made with it may share it from there.
+
+        Args:
+            repo_id: ``"user/name"``.
+            private: Whether a repo that is made is private; ``None`` for the user's default.
+            revision: Branch, made if it is not there; ``None`` for main.
+            create_pr: Open a pull request instead.
+            token: Access token, or ``None`` for the one that is logged in.
+            commit_message: First line of the commit.
+
+        Returns:
+            What huggingface_hub says of the commit. A push that changes nothing makes none.
+
+        Raises:
+            HubError: No access, no network, someone else pushed at the same time, or the Hub failed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            commit = push_folder(
+                Path(folder),
+                repo_id,
+                repo_type="dataset",
+                private=private,
+                revision=revision,
+                create_pr=create_pr,
+                token=token,
+                commit_message=commit_message,
+                replaces=(SHARD_PATTERN,),
+            )
+        if not create_pr:
+            self.origin = KnowledgeBaseReference(repo_id, commit.oid)
+        return commit
 
     def _write(self, folder: Path, final: Path) -> None:
         if self._folder is not None:

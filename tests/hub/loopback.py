@@ -193,6 +193,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if verb in (method, "GET" if method == "HEAD" else method) and (
                     match := re.fullmatch(pattern, url.path)
                 ):
+                    hook = self.hub.before_commit
+                    if name == "commit" and hook is not None:  # without the lock: it may talk to the Hub itself
+                        self.hub.before_commit = None
+                        hook()
                     groups = {k: unquote(v) for k, v in match.groupdict().items() if v is not None}
                     with self.hub.lock:
                         answer = getattr(self, f"_{name}")(body, **groups)
@@ -282,7 +286,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {"files": files}
 
     def _lfs_batch(self, body: bytes, name: str, kind: str | None = None) -> dict:
-        self._repo(kind, name, write=True)
+        self._repo(kind, name)  # anyone may upload for a pull request
+        if self._user is None:
+            raise _Answer(401, {"error": "Unauthorized"})
         objects = []
         for item in json.loads(body)["objects"]:
             upload = {"upload": {"href": f"{self.hub.url}/lfs/{item['oid']}", "header": {}}}
@@ -297,9 +303,6 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def _commit(self, body: bytes, kind: str, name: str, rev: str) -> dict:
-        if self.hub.before_commit is not None:
-            hook, self.hub.before_commit = self.hub.before_commit, None
-            hook()
         creates = "create_pr" in self.query and self.query["create_pr"] != ["0"]
         repo = self._repo(kind, name, write=not creates)
         parent = self._at(repo, rev)

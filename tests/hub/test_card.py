@@ -11,7 +11,7 @@ from knowledge_plugin.config import (
     KnowledgePluginConfig,
     MappingConfig,
 )
-from knowledge_plugin.hub.card import render_card, write_card
+from knowledge_plugin.hub.card import merged, render_card, sealed, write_card
 
 NASTY = 'a"b: [c]\n---\nlicense: stolen {{ 7 * 7 }}'
 
@@ -102,7 +102,6 @@ def test_line_ends_of_another_system_are_no_edit(saved):
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda text: text + "One more line.\n",
         lambda text: text.replace("5 entities", "five entities"),
         lambda text: "Mine.\n" + text,
         lambda text: text.rsplit("<!--", 1)[0],
@@ -115,6 +114,51 @@ def test_a_readme_that_a_person_wrote_or_edited_is_kept(saved, edit):
     card.write_text(mine := edit(card.read_text(encoding="utf-8")), encoding="utf-8")
     for rows in (5, 6):
         assert saved(rows=rows).read_text(encoding="utf-8") == mine
+
+
+def test_words_below_the_seal_stay_while_the_rest_is_renewed(saved):
+    card = saved()
+    card.write_text(card.read_text(encoding="utf-8") + "\n## From me\n\nOne more line.\n", encoding="utf-8")
+    for rows in (6, 7):
+        text = saved(rows=rows).read_text(encoding="utf-8")
+        assert f"{rows} entities" in text
+        assert text.endswith("-->\n\n## From me\n\nOne more line.\n")
+
+
+def test_metadata_of_a_persons_own_stay_while_the_rest_is_renewed(saved):
+    card = saved(license="cc0-1.0")
+    text = card.read_text(encoding="utf-8").replace("license: ", "language: de\nlicense: mit # ")
+    card.write_text(text.replace("tags:", "tags:\n- mine"), encoding="utf-8")
+    text = saved(rows=6, license="cc0-1.0").read_text(encoding="utf-8")
+    head = front_matter(text)
+    assert (head["language"], head["license"]) == ("de", "mit")
+    assert head["tags"] == ["mine", "knowledge-plugin", "knowledge-base"]
+    assert "6 entities" in text
+
+
+MINE = "---\nlicense: mit\n---\n# Mine\n"
+
+
+@pytest.mark.parametrize(
+    ("standing", "expected_head", "expected_body"),
+    [
+        (MINE, {"license": "mit", "tags": ["knowledge-plugin"], "library_name": "ours"}, "# Mine\n"),
+        ("# Mine\n", {"license": "cc0", "tags": ["knowledge-plugin"], "library_name": "ours"}, "# Mine\n"),
+        ("", {"license": "cc0", "tags": ["knowledge-plugin"], "library_name": "ours"}, ""),
+        ("---\n---\nx", {"license": "cc0", "tags": ["knowledge-plugin"], "library_name": "ours"}, "x"),
+    ],
+)
+def test_a_pushed_card_gets_our_metadata_and_keeps_their_text(standing, expected_head, expected_body):
+    fresh = sealed("---\nlicense: cc0\nlibrary_name: ours\ntags: [knowledge-plugin]\n---\n# Ours\n")
+    text = merged(standing, fresh)
+    assert front_matter(text) == expected_head
+    assert text.split("---\n", 2)[2] == expected_body
+    assert merged(text, fresh) == text
+
+
+def test_metadata_that_are_no_yaml_stay():
+    broken = "---\na: [\n---\n# Mine\n"
+    assert merged(broken, sealed("---\nlicense: cc0\n---\n# Ours\n")) == broken
 
 
 def test_a_readme_that_is_no_utf8_is_a_persons(saved):

@@ -124,12 +124,12 @@ def test_code_and_pickles_are_not_even_downloaded(download):
     [
         (hub_errors.RepositoryNotFoundError, "Check the spelling"),
         (hub_errors.GatedRepoError, "hf auth login"),
-        (hub_errors.RevisionNotFoundError, "no revision 'v9'"),
+        (hub_errors.RevisionNotFoundError, "no such branch, tag or commit"),
         (hub_errors.LocalEntryNotFoundError, "not complete in the cache"),
         (hub_errors.OfflineModeIsEnabled, "not complete in the cache"),
-        (hub_errors.HfHubHTTPError, "did not give it"),
-        (hub_errors.EntryNotFoundError, "did not give it"),
-        (OSError, "did not give it"),
+        (hub_errors.HfHubHTTPError, "answered with an error"),
+        (hub_errors.EntryNotFoundError, "broke off"),
+        (OSError, "broke off"),
     ],
 )
 def test_each_refusal_of_the_hub_says_what_to_do(download, error, hint):

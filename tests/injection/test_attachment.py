@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from knowledge_plugin import KnowledgePlugin, Mention
-from knowledge_plugin.errors import AttachmentError, LinkingError
+from knowledge_plugin.errors import AttachmentError, LinkingError, MentionError
+from knowledge_plugin.injection.hook import find_hooks
+from tests.contract.common import fingerprint
 
 TEXT = "From Paris to New York"
 
@@ -18,6 +24,10 @@ def attachment(model, kb, wordpiece):
 
 def ids(tokenizer) -> list[int]:
     return tokenizer(TEXT)["input_ids"]
+
+
+def ids_of(tokenizer, max_length: int) -> list[int]:
+    return tokenizer(TEXT, truncation=True, max_length=max_length)["input_ids"]
 
 
 def test_it_unpacks_into_the_model_and_a_tokenizer(attachment, model, wordpiece):
@@ -89,3 +99,61 @@ def test_attaching_twice_is_an_error_and_leaves_the_first_one_alone(model, kb, w
         assert torch.equal(model(**tokenizer(TEXT, return_tensors="pt")).logits, expected)
     with plugin.attach(model, wordpiece):
         pass
+
+
+def test_switched_off_is_of_one_thread(attachment, wordpiece):
+    with ThreadPoolExecutor(1) as other, attachment.disabled():
+        assert ids(attachment.tokenizer) == ids(wordpiece)
+        assert other.submit(ids, attachment.tokenizer).result() != ids(wordpiece)
+
+
+def test_switched_off_twice_in_turns(attachment, wordpiece):
+    outer, inner = attachment.disabled(), attachment.disabled()
+    with outer:
+        with inner:
+            assert attachment.explain(TEXT) == []
+        assert attachment.explain(TEXT) == []
+    assert len(attachment.explain(TEXT)) == 2
+
+
+def test_it_counts_what_truncation_leaves(attachment):
+    linked = ids_of(attachment.tokenizer, max_length=5)
+    assert 0 < attachment.mentions_linked == sum(i >= 400 for i in linked) < 2
+
+
+@pytest.mark.parametrize("wrong", [None, [TEXT], 5])
+def test_explain_takes_one_text(attachment, wrong):
+    with pytest.raises(MentionError, match="one text"):
+        attachment.explain(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["spacy", 5])
+def test_what_is_no_linker_is_refused_at_once(wrong, model, kb, wordpiece):
+    with pytest.raises(LinkingError, match="function"):
+        KnowledgePlugin.for_model(model, kb).attach(model, wordpiece, linker=wrong)
+    assert find_hooks(model) == []
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copied_model_can_be_detached_too(copied, model, kb, wordpiece, tmp_path):
+    before = fingerprint(model)
+    KnowledgePlugin.for_model(model, kb).save_pretrained(tmp_path)
+    plugin = KnowledgePlugin.from_pretrained(tmp_path)
+    attachment = plugin.attach(model, wordpiece)
+    other = copied(model)
+    attachment.detach()
+    assert fingerprint(model) == before
+    (hook,) = find_hooks(other)
+    hook.take_off(other)
+    assert fingerprint(other) == before
+
+
+def test_detach_knows_a_copied_model(model, kb, wordpiece):
+    plugin = KnowledgePlugin.for_model(model, kb)
+    plugin.attach(model, wordpiece)
+    other = copy.deepcopy(model)
+    plugin.detach(model)
+    plugin.detach(other)
+    assert find_hooks(other) == []
+    with plugin.attach(other, wordpiece) as (_, tokenizer):
+        assert ids(tokenizer) != ids(wordpiece)

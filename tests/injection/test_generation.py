@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ def test_the_guard_stands_before_generate_while_a_plugin_is_attached(llama, word
     with make_plugin(llama).attach(llama, wordpiece), make_plugin(llama, seed=2).attach(llama, wordpiece):
         assert isinstance(llama.generate, GenerationGuard)
         assert llama.generate.__doc__ == type(llama).generate.__doc__
+        assert inspect.signature(llama.generate) == inspect.signature(build("llama").generate)
     assert "generate" not in vars(llama)
 
 

@@ -6,15 +6,16 @@ import torch
 from knowledge_plugin import Entity, KnowledgePlugin
 from knowledge_plugin.errors import AttachmentError
 from knowledge_plugin.injection.placement import PlacedIndex, choose_gpu
+from knowledge_plugin.knowledge_base.embedding_index import EmbeddingIndex
 from tests import tiny
 
 GPU = torch.device("cuda", 1)
-FREE = {0: 10_000, 1: 1_000, "cpu": 50_000}
+FREE = {0: 10_000, 1: 1_000}
 
 
 @pytest.fixture(autouse=True)
 def _memory(monkeypatch):
-    monkeypatch.setattr("knowledge_plugin.injection.placement.get_max_memory", lambda: FREE)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (FREE[device.index], 10**6))
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,13 @@ def test_it_says_where_the_vectors_are(model, kb, tmp_path):
         plugin = KnowledgePlugin.from_pretrained(tmp_path, index_device=wanted)
         with plugin.attach(model, tiny.tokenizer("wordpiece")) as attachment:
             assert attachment.status()[0].index_device == where
+
+
+def test_a_copy_that_failed_is_made_again(kb, monkeypatch):
+    placed = PlacedIndex(kb, torch.device("cpu"))
+    kb.upsert([Entity("geo:paris", "Paris")], torch.full((1, 8), 7.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(EmbeddingIndex, "to", lambda self, device: (_ for _ in ()).throw(RuntimeError("out of memory")))
+        with pytest.raises(RuntimeError):
+            placed(kb.rows(["geo:paris"]))
+    assert torch.equal(placed(kb.rows(["geo:paris"])), torch.full((1, 8), 7.0))

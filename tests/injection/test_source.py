@@ -61,7 +61,9 @@ def test_unknown_entities_take_no_place():
 def test_without_any_linker_it_says_what_to_do():
     with pytest.raises(LinkingError, match="linker="):
         sources(source(None)).find(["Paris"])
-    assert len(sources(source(None), source(DictionaryLinker(KB), 100_000)).find(["Paris"])[0]) == 1
+    with pytest.warns(UserWarning, match="has no linker"):
+        both = sources(source(None), source(DictionaryLinker(KB), 100_000))
+    assert len(both.find(["Paris"])[0]) == 1
     assert KnowledgeSources().find(["Paris"]) == [[]]
 
 
@@ -82,9 +84,15 @@ def test_copies_are_switched_together_and_pickles_are_not():
     together = sources(source(DictionaryLinker(KB)))
     assert copy.deepcopy(together) is together
     there = pickle.loads(pickle.dumps(together))
-    together.enabled[0].enabled = False
-    assert together.enabled == []
-    assert len(there.find(["Paris"])[0]) == 1
+    with together.enabled[0].switched_off():
+        assert together.enabled == []
+        assert len(there.find(["Paris"])[0]) == 1
+
+
+def test_a_plugin_without_a_linker_beside_one_with_is_said():
+    together = sources(source(DictionaryLinker(KB)))
+    with pytest.warns(UserWarning, match="'gold' has no linker"):
+        together.add(source(None, 100_000, name="gold"))
 
 
 def test_ids_of_another_scheme_are_said_once():

@@ -335,3 +335,36 @@ def test_inserted_tokens_are_special_in_every_window(linking):
     assert len(windows["input_ids"]) > 1
     for ids, mask in zip(windows["input_ids"], windows["special_tokens_mask"], strict=True):
         assert all(m for i, m in zip(ids, mask, strict=True) if i >= MODEL.config.vocab_size)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [Mention(4, 9, "geo:york")],
+        [(4, 9, "geo:york")],
+        [[4, 9, "geo:york"]],
+        ((4, 9, "geo:york"),),
+        [[Mention(4, 9, "geo:york")]],
+        [[[4, 9, "geo:york"]]],
+        [((4, 9, "geo:york"),)],
+    ],
+)
+def test_mentions_of_a_single_text_flat_or_nested(linking, given):
+    tokens = linking("the river", mentions=given).tokens()
+    assert tokens.count("<geo:york>") == 1
+
+
+def test_labels_and_inputs_are_encoded_by_several_threads(linking, tokenizer):
+    text = "the Paris"
+    expected = tokenizer(text)["input_ids"]
+
+    def labels(_):
+        return linking(text_target=text)["input_ids"]
+
+    def inputs(_):
+        return linking(text)["input_ids"]
+
+    with ThreadPoolExecutor(4) as pool:
+        found_labels, found_inputs = pool.map(labels, range(300)), pool.map(inputs, range(300))
+        assert all(ids == expected for ids in found_labels)
+        assert all(ids != expected for ids in found_inputs)
