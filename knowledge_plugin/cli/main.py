@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, LIBRARY_VERSION, KnowledgeBaseConfig, read_config
-from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, LinkingError
+from knowledge_plugin.errors import ArtifactError, HubError, KnowledgePluginError, LinkingError
 from knowledge_plugin.evaluation import count_unlinkable
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.listing import list_plugins
 from knowledge_plugin.plugin import KnowledgePlugin
 
 app = typer.Typer(no_args_is_help=True)
@@ -29,6 +30,11 @@ kb_app = typer.Typer(help="Knowledge bases.", no_args_is_help=True)
 app.add_typer(kb_app, name="kb")
 
 Artifact = Annotated[str, typer.Argument(metavar="REPO|FOLDER", help="A folder, or user/name on the Hub.")]
+Folder = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of the artifact.")]
+RepoId = Annotated[str, typer.Argument(metavar="REPO", help="user/name on the Hub; made if it is not there.")]
+Private = Annotated[bool | None, typer.Option("--private/--public", help="Of a repo that is made.")]
+Revision = Annotated[str | None, typer.Option(help="Branch; made if it is not there.")]
+CreatePr = Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 _PACKAGES = [
@@ -71,6 +77,19 @@ def _knowledge_base(name: str) -> KnowledgeBase:
     return KnowledgeBase.from_pretrained(inner if inner.is_dir() else name)
 
 
+def _open(name: str) -> KnowledgePlugin | KnowledgeBase:
+    """Open what is there under this name: a plugin or a knowledge base, in a folder or on the Hub."""
+    with suppress(KnowledgePluginError):
+        read_config(name, KnowledgeBaseConfig)
+        return KnowledgeBase.from_pretrained(name)
+    try:
+        return KnowledgePlugin.from_pretrained(name)
+    except HubError:
+        with suppress(HubError):
+            return KnowledgeBase.from_pretrained(name)
+        raise
+
+
 def _plugin(name: str) -> KnowledgePlugin:
     try:
         return KnowledgePlugin.from_pretrained(name)
@@ -83,11 +102,10 @@ def _plugin(name: str) -> KnowledgePlugin:
 
 def _linker(name: str) -> tuple[Linker, KnowledgeBase]:
     """Return the linker that a plugin attaches with, or one over the names of a knowledge base; and whose names."""
-    if not (Path(name) / KNOWLEDGE_BASE_FOLDER).is_dir():
-        kb = _knowledge_base(name)
-        return DictionaryLinker(kb), kb
-    plugin = _plugin(name)
-    kb, linker = plugin.knowledge_base, plugin.default_linker()
+    opened = _open(name)
+    if isinstance(opened, KnowledgeBase):
+        return DictionaryLinker(opened), opened
+    kb, linker = opened.knowledge_base, opened.default_linker()
     if linker is None:
         raise LinkingError(f"the mentions of {kb.config.name!r} come from elsewhere: the plugin has no linker.")
     return linker, kb
@@ -133,6 +151,59 @@ def kb_info(artifact: Artifact, as_json: AsJson = False) -> None:
         _show(artifact, _kb_values(kb) | {"unlinkable entities": count_unlinkable(kb)}, as_json)
 
 
+@kb_app.command("push")
+def kb_push(
+    folder: Folder,
+    repo_id: RepoId,
+    private: Private = None,
+    revision: Revision = None,
+    create_pr: CreatePr = False,
+    as_json: AsJson = False,
+) -> None:
+    """Push a knowledge base to a dataset repo, for plugins to share."""
+    with _failures():
+        kb = KnowledgeBase.from_pretrained(folder)
+        commit = kb.push_to_hub(repo_id, private=private, revision=revision, create_pr=create_pr)
+        _show(repo_id, {"commit": commit.oid, "url": commit.pr_url or commit.commit_url}, as_json)
+
+
+@app.command()
+def push(
+    folder: Folder,
+    repo_id: RepoId,
+    private: Private = None,
+    revision: Revision = None,
+    create_pr: CreatePr = False,
+    as_json: AsJson = False,
+) -> None:
+    """Push a plugin to a model repo."""
+    with _failures():
+        commit = _plugin(str(folder)).push_to_hub(repo_id, private=private, revision=revision, create_pr=create_pr)
+        _show(repo_id, {"commit": commit.oid, "url": commit.pr_url or commit.commit_url}, as_json)
+
+
+@app.command()
+def search(
+    text: Annotated[str | None, typer.Argument(help="Part of a name.")] = None,
+    base_model: Annotated[str | None, typer.Option(help="Only plugins for this model, user/name.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only plugins whose card has this tag.")] = None,
+    author: Annotated[str | None, typer.Option(help="Only plugins of this user or organisation.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find plugins on the Hub."""
+    with _failures():
+        found = list(list_plugins(base_model, domain=domain, search=text, author=author, limit=limit))
+        if as_json:
+            typer.echo(json.dumps([asdict(plugin) for plugin in found], ensure_ascii=False, indent=2, default=str))
+            return
+        table = Table("plugin", "base model", "licence", "downloads")
+        for plugin in found:
+            cells = (plugin.repo_id, plugin.base_model or "-", plugin.license or "-", str(plugin.downloads))
+            table.add_row(*map(Text, cells))
+        Console().print(table if found else "no plugin found")
+
+
 @app.command()
 def inspect(artifact: Artifact, as_json: AsJson = False) -> None:
     """Show what a plugin holds, and which model it is for."""
@@ -154,10 +225,8 @@ def inspect(artifact: Artifact, as_json: AsJson = False) -> None:
 def verify(artifact: Artifact, as_json: AsJson = False) -> None:
     """Read every byte of a plugin or a knowledge base and check it against its config."""
     with _failures():
-        if (Path(artifact) / KNOWLEDGE_BASE_FOLDER).is_dir():
-            KnowledgePlugin.from_pretrained(artifact).knowledge_base.verify()
-        else:
-            _knowledge_base(artifact).verify()
+        opened = _open(artifact)
+        (opened if isinstance(opened, KnowledgeBase) else opened.knowledge_base).verify()
         typer.echo(
             json.dumps({"artifact": artifact, "whole": True}, ensure_ascii=False) if as_json else f"{artifact}: whole"
         )
