@@ -14,7 +14,7 @@ from pathlib import Path
 from knowledge_plugin.config import CONFIG_NAME, LIBRARY_NAME, MAX_CONFIG_BYTES, FileConfig
 from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, SaveError
 
-_STAGING_PREFIX = ".saving-"
+_STAGING_PREFIX, _UNDOING_PREFIX = ".saving-", ".undoing-"
 # Within the staging folder: what is saved, what it replaces, and a file that says that all of it is there.
 _NEW, _OLD, _READY = "new", "old", "ready"
 
@@ -90,14 +90,22 @@ def _commit(staging: Path, target: Path, replaces: tuple[str, ...]) -> None:
         for name in obsolete:
             (target / name).unlink(missing_ok=True)
     except BaseException:
-        (staging / _READY).unlink(missing_ok=True)
-        for name in replaced:
-            if (old / name).is_file():
-                os.replace(old / name, target / name)
-        for name in set(names) - set(replaced):
-            if not (new / name).is_file():
-                (target / name).unlink(missing_ok=True)
+        # Out of the readers' sight first: one of them may be moving these very files, or have moved them all.
+        undone = staging.with_name(_UNDOING_PREFIX + staging.name.removeprefix(_STAGING_PREFIX))
+        with suppress(FileNotFoundError):  # a reader has finished this save: it stands
+            os.rename(staging, undone)
+            _undo(undone, target, replaced, names)
         raise
+
+
+def _undo(staging: Path, target: Path, replaced: list[Path], names: list[Path]) -> None:
+    for name in replaced:
+        if (staging / _OLD / name).is_file():
+            os.replace(staging / _OLD / name, target / name)
+    for name in set(names) - set(replaced):
+        if not (staging / _NEW / name).is_file():
+            (target / name).unlink(missing_ok=True)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _check_kinds(new: Path, target: Path) -> None:

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from knowledge_plugin.config import KnowledgeBaseConfig, StorageDType
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
 
-SHARD_PATTERN = "embeddings-*-of-*.safetensors"
+_FIVE_DIGITS = "[0-9]" * 5
+SHARD_PATTERN = f"embeddings-{_FIVE_DIGITS}-of-{_FIVE_DIGITS}.safetensors"
 MAX_SHARD_BYTES = 2_000_000_000
 _EMBEDDINGS, _SCALES = "embeddings", "scales"
 _DTYPES: dict[StorageDType, torch.dtype] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from knowledge_plugin.errors import LinkingError, MentionError
@@ -82,11 +83,12 @@ def _broken(how: str) -> LinkingError:
     )
 
 
-def check_mentions(mentions: Iterable[Sequence], text: str) -> list[Mention]:
+def check_mentions(mentions: Iterable[Sequence | Mapping], text: str) -> list[Mention]:
     """Return the mentions as :class:`Mention`, without overlaps, in order of the text.
 
     Args:
-        mentions: Mentions, or tuples ``(start, end, entity_id)`` or ``(start, end, entity_id, score)``.
+        mentions: Mentions; tuples or lists ``(start, end, entity_id)`` or ``(start, end, entity_id, score)``; or
+            mappings of these names, as datasets give them.
         text: The text that they belong to.
 
     Raises:
@@ -97,12 +99,20 @@ def check_mentions(mentions: Iterable[Sequence], text: str) -> list[Mention]:
         raise MentionError(f"expected a list of mentions for each text, found {mentions!r:.200}.")
     for item in mentions:
         try:
-            mention = item if isinstance(item, Mention) else Mention(*item)
+            if isinstance(item, Mention):
+                mention = item
+            else:
+                mention = Mention(**item) if isinstance(item, Mapping) else Mention(*item)
+            if not (type(mention.start) is int and type(mention.end) is int):
+                # Numbers of numpy come from arrays and datasets; a number with a fraction is a mistake.
+                mention = mention._replace(start=operator.index(mention.start), end=operator.index(mention.end))
         except TypeError as error:
-            raise MentionError(f"expected Mention(start, end, entity_id, score), found {item!r:.200}.") from error
+            raise MentionError(
+                f"expected Mention(start, end, entity_id, score) with whole numbers, found {item!r:.200}."
+            ) from error
         start, end = mention.start, mention.end
-        if not (isinstance(start, int) and isinstance(end, int) and isinstance(mention.entity_id, str)):
-            raise MentionError(f"expected whole numbers and the id of an entity, found {mention!r:.200}.")
+        if not isinstance(mention.entity_id, str):
+            raise MentionError(f"expected the id of an entity, found {mention!r:.200}.")
         if not 0 <= start < end <= len(text):
             raise MentionError(
                 f"the mention {mention!r:.200} does not fit its text of {len(text)} characters: expected "

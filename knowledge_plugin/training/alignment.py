@@ -67,7 +67,7 @@ def align(
             f"align fits an affine mapping in closed form; this one is {plugin.config.mapping.kind!r}. Type: "
             "KnowledgePlugin.for_model(model, kb, mapping='affine'), or train this one with MapTuningTrainer."
         )
-    if ridge < 0:
+    if not 0 <= ridge < math.inf:
         raise TrainingError(f"ridge: expected a number from 0 up, found {ridge}.")
     tokenizer = base_tokenizer(tokenizer)
     plugin.check_space(model)

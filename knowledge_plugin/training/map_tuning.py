@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import TrainingError
+from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
@@ -86,6 +86,7 @@ class MapTuningTrainer(Trainer):
         self.base_dropout = base_dropout
         self._tokenizer = processing_class
         self._linker, self._form = linker, form
+        self._attachment: Attachment | None = None
         # The tokenizer stays here: Trainer would write its special tokens into the frozen model's config.
         collator = data_collator or TaskCollator(processing_class)
         with config_kept(model):
@@ -99,8 +100,8 @@ class MapTuningTrainer(Trainer):
         model, mapping = self.model, self.plugin.mapping
         with self._attached() as hook, ExitStack() as afterwards:
             self._check_mentions(hook)
-            if self._form is not None:  # the mapping learns for this form, and is to be attached in it
-                injection = replace(self.plugin.config.injection, form=self._form)
+            if hook.attachment is not None:  # the mapping learns for this form, and is to be attached in it
+                injection = replace(self.plugin.config.injection, form=hook.attachment.form)
                 self.plugin.config = replace(self.plugin.config, injection=injection)
             afterwards.enter_context(frozen(model, self.base_dropout))
             afterwards.enter_context(config_kept(model))
@@ -126,16 +127,27 @@ class MapTuningTrainer(Trainer):
     @contextmanager
     def _attached(self) -> Iterator[EmbeddingHook]:
         if (hook := self._find_hook()) is not None:
-            if isinstance(self.data_collator, TaskCollator) and hook.attachment is not None:
-                self.data_collator.tokenizer = hook.attachment.tokenizer
+            if hook.attachment is not None and hook.attachment is not self._attachment:
+                self._use(hook.attachment)
             yield hook
             return
         if self._tokenizer is None:
             raise TrainingError(f"the plugin is not attached to the model. {_TYPE_TOKENIZER}")
         with self.plugin.attach(self.model, self._tokenizer, linker=self._linker, form=self._form) as attachment:
+            self._attachment = attachment
             if isinstance(self.data_collator, TaskCollator):
                 self.data_collator.tokenizer = attachment.tokenizer
             yield self._find_hook()  # type: ignore[misc]
+
+    def _use(self, attachment: Attachment) -> None:
+        """Train with an attachment that somebody else made."""
+        if self._linker is not None or self._form not in (None, attachment.form):
+            raise TrainingError(
+                "the plugin is attached already, with a linker and a form of its own: linker= and form= would change "
+                "nothing. Leave them out, or type: plugin.detach(model)"
+            )
+        if isinstance(self.data_collator, TaskCollator):
+            self.data_collator.tokenizer = attachment.tokenizer
 
     def _find_hook(self) -> EmbeddingHook | None:
         return next((hook for hook in find_hooks(self.model) if hook.mapping is self.plugin.mapping), None)
@@ -145,10 +157,14 @@ class MapTuningTrainer(Trainer):
         data: Any = self.train_dataset
         if data is None:
             raise TrainingError("there is no training data. Type: MapTuningTrainer(..., train_dataset=...)")
-        if hasattr(data, "__len__"):
-            rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
-        else:
-            rows = list(islice(data, _ROWS_LOOKED_AT))
+        if not hasattr(data, "__len__"):
+            return  # a stream gives each row but once
+        self._set_signature_columns_if_needed()
+        columns = {*self._signature_columns, "label", "label_ids"}
+        rows = [
+            {name: value for name, value in data[i].items() if name in columns}
+            for i in range(min(len(data), _ROWS_LOOKED_AT))
+        ]
         batches = (self.data_collator(rows[i : i + 64]) for i in range(0, len(rows), 64))
         if not any(bool(hook.ids.mask(batch["input_ids"]).any()) for batch in batches):
             raise TrainingError(

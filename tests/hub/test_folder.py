@@ -7,7 +7,17 @@ import pytest
 
 from knowledge_plugin.config import FileConfig
 from knowledge_plugin.errors import ArtifactError, SaveError
-from knowledge_plugin.hub.folder import check_sizes, check_sums, checksum, describe_files, inside, staged
+from knowledge_plugin.hub import folder as folder_module
+from knowledge_plugin.hub.folder import (
+    check_sizes,
+    check_sums,
+    checksum,
+    describe_files,
+    finish_save,
+    inside,
+    staged,
+)
+from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 
 
 def write(folder, **files):
@@ -203,3 +213,24 @@ def test_names_outside(tmp_path, name):
 def test_a_name_longer_than_any_file_system_allows(tmp_path):
     with pytest.raises(ArtifactError):
         check_sizes(tmp_path, {"a" * 5000: FileConfig(1, "0" * 64)})
+
+
+def test_a_save_that_a_reader_finished_is_not_undone(tmp_path, monkeypatch):
+    write(tmp_path, **{"config.json": OURS, "old": "old"})
+
+    def reader_comes_first(new, target, names):
+        monkeypatch.undo()  # the reader moves files as ever
+        finish_save(target)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path) as beside:
+        write(beside, **{"config.json": OURS + " ", "data": "new"})
+        monkeypatch.setattr(folder_module, "_move", reader_comes_first)
+    assert contents(tmp_path) == {"config.json": OURS + " ", "data": "new", "old": "old"}
+
+
+def test_files_that_only_look_like_shards_stay(tmp_path):
+    write(tmp_path, **{"embeddings-train-of-imagenet.safetensors": "mine"})
+    with staged(tmp_path, replaces=(SHARD_PATTERN,)) as beside:
+        write(beside, **{"config.json": OURS})
+    assert "embeddings-train-of-imagenet.safetensors" in contents(tmp_path)

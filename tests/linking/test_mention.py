@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise, repeat
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,16 @@ def test_a_mention_is_a_tuple_with_a_score():
     assert Mention(0, 4, "x:1") == (0, 4, "x:1", 1.0)
 
 
-@pytest.mark.parametrize("given_mention", [Mention(5, 13, "x:1"), (5, 13, "x:1"), [5, 13, "x:1", 1.0]])
+@pytest.mark.parametrize(
+    "given_mention",
+    [
+        Mention(5, 13, "x:1"),
+        (5, 13, "x:1"),
+        [5, 13, "x:1", 1.0],
+        (np.int64(5), np.int32(13), "x:1"),
+        {"start": 5, "end": np.int64(13), "entity_id": "x:1"},
+    ],
+)
 def test_tuples_are_taken_for_mentions(given_mention):
     assert check_mentions([given_mention], TEXT) == [Mention(5, 13, "x:1")]
 

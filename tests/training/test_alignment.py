@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -190,3 +192,10 @@ def test_bfloat16_models(wordpiece, kb):
     model = tiny.classifier().bfloat16()
     plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
     assert align(plugin, model, wordpiece).entities == 5
+
+
+@pytest.mark.parametrize("ridge", [-1.0, math.nan, math.inf])
+def test_a_ridge_that_is_no_number_is_refused(model, wordpiece, kb, ridge):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    with pytest.raises(TrainingError, match="ridge"):
+        align(plugin, model, wordpiece, ridge=ridge)

@@ -199,7 +199,7 @@ def test_tokenized_rows_train_as_raw_rows_do(trainer, rows, model, kb, wordpiece
 
 
 def test_an_attached_plugin_stays_attached(trainer, model, plugin, wordpiece):
-    with plugin.attach(model, wordpiece) as attachment:
+    with plugin.attach(model, wordpiece, form="replace") as attachment:
         run = trainer(processing_class=attachment.tokenizer)
         run.train()
         assert attachment.tokenizer(SENTENCE).input_ids != wordpiece(SENTENCE).input_ids
@@ -404,3 +404,30 @@ def test_a_tokenizer_is_needed(trainer):
 def test_without_training_data(trainer):
     with pytest.raises((TrainingError, ValueError), match="train"):
         trainer(train_dataset=None).train()
+
+
+def test_the_plugin_keeps_the_form_that_it_was_trained_in(trainer, model, plugin, wordpiece):
+    assert plugin.config.injection.form == "concat"
+    with plugin.attach(model, wordpiece, form="replace") as attachment:
+        trainer(form=None, processing_class=attachment.tokenizer).train()
+    assert plugin.config.injection.form == "replace"
+
+
+@pytest.mark.parametrize("given", [{"form": "concat"}, {"form": None, "linker": lambda texts: [[] for _ in texts]}])
+def test_what_an_attached_plugin_would_not_heed_is_an_error(given, trainer, model, plugin, wordpiece):
+    with plugin.attach(model, wordpiece, form="replace") as attachment, pytest.raises(TrainingError, match="attached"):
+        trainer(processing_class=attachment.tokenizer, **given).train()
+
+
+def test_columns_that_nobody_reads_are_no_trouble(trainer, rows, model, plugin, wordpiece):
+    with plugin.attach(model, wordpiece, form="replace") as attachment:
+        tokenized = [{**attachment.tokenizer(row["text"]), "label": row["label"], "title": "a text"} for row in rows]
+        trainer(train_dataset=tokenized, processing_class=attachment.tokenizer, max_steps=1).train()
+
+
+def test_a_dataset_with_mentions_of_its_own(trainer, rows, plugin):
+    datasets = pytest.importorskip("datasets")
+    data = [row | {"mentions": [m._asdict() for m in plugin.default_linker()([row["text"]])[0]]} for row in rows]
+    before = weights(plugin)
+    trainer(train_dataset=datasets.Dataset.from_list(data), max_steps=2).train()
+    assert not torch.equal(before, weights(plugin))
