@@ -6,10 +6,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
 from huggingface_hub import CommitInfo
 
@@ -33,7 +35,14 @@ from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, Embed
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup, cached, check_rows
 from knowledge_plugin.knowledge_base.normalization import normalize
-from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
+from knowledge_plugin.knowledge_base.tables import (
+    ALIASES_NAME,
+    ENTITIES_NAME,
+    Tables,
+    alias_table,
+    entity_table,
+    renewed_alias_table,
+)
 
 
 class KnowledgeBase:
@@ -121,20 +130,22 @@ class KnowledgeBase:
         return kb
 
     @classmethod
-    def _assemble(cls, entities: Sequence[Entity], index: EmbeddingIndex, config: KnowledgeBaseConfig) -> KnowledgeBase:
+    def _assemble(
+        cls,
+        entities: Sequence[Entity],
+        index: EmbeddingIndex,
+        config: KnowledgeBaseConfig,
+        aliases: pa.Table | None = None,
+    ) -> KnowledgeBase:
         nameless = [entity.id for entity in entities if not entity.names]
         if nameless and config.linker != "external":
             raise KnowledgeBaseError(
                 f"{len(nameless)} entities have no name, for example {nameless[0]!r}: nothing in a text could ever "
                 "lead to them. Give a label or an alias, or say linker='external' if mentions come from elsewhere."
             )
-        try:
+        with _unicode_only():
             ids = IdLookup.build(entity.id for entity in entities)
-            tables = Tables(entity_table(entities), alias_table(entities))
-        except UnicodeEncodeError as error:
-            raise KnowledgeBaseError(
-                f"a text that is not Unicode (half a surrogate pair): {error.object!r:.200}."
-            ) from error
+            tables = Tables(entity_table(entities), alias_table(entities) if aliases is None else aliases)
         rows, aliases = tables.counts
         kb = cls(replace(config, rows=rows, aliases=aliases, dim=index.dim, dtype=index.dtype, files={}), index, tables)
         kb._ids = ids
@@ -175,6 +186,7 @@ class KnowledgeBase:
 
     @classmethod
     def _open(cls, folder: Path) -> KnowledgeBase:
+        folder = folder.absolute()  # what is read later must not depend on where the process is then
         try:
             config = read_config(folder, KnowledgeBaseConfig)
         except ArtifactError as error:
@@ -441,7 +453,8 @@ class KnowledgeBase:
     def upsert(self, entities: Iterable[Entity], embeddings: object) -> None:
         """Add entities, or replace those whose ids are here already; the mapping need not be trained again.
 
-        An attached plugin sees the change at once. Old rows keep their numbers, new ones come last. The whole
+        An attached plugin sees the change at once. Priors of names that no changed entity bears stay as they are; the
+        others are made anew from popularity. Old rows keep their numbers, new ones come last. The whole
         knowledge base is read into memory; nothing on disk changes until :meth:`save_pretrained`.
 
         Args:
@@ -475,7 +488,10 @@ class KnowledgeBase:
                 merged[row] = entity
                 places[row] = len(self) + i
             index = EmbeddingIndex.from_vectors(table[places[: len(merged)]], len(merged), self.config.dtype)
-            fresh = self._assemble(merged, index, self.config)
+            changed = {i for i, place in enumerate(places[: len(merged)].tolist()) if place >= len(self)}
+            with _unicode_only():
+                aliases = renewed_alias_table(self._tables.alias_table(), merged, changed)
+            fresh = self._assemble(merged, index, self.config, aliases)
             self.__dict__.update({k: v for k, v in fresh.__dict__.items() if k != "_lock"})
 
     def with_vectors(self, embeddings: object) -> KnowledgeBase:
@@ -500,7 +516,17 @@ class KnowledgeBase:
     def __reduce__(self) -> tuple:
         if self._folder is not None:
             return _open_folder, (self._folder,)
-        return _rebuild, (self.config, self._index, list(self._tables.entities()))
+        return _rebuild, (self.config, self._index, list(self._tables.entities()), self._tables.alias_table())
+
+
+@contextmanager
+def _unicode_only() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise KnowledgeBaseError(
+            f"a text that is not Unicode (half a surrogate pair): {error.object!r:.200}."
+        ) from error
 
 
 def _listed(entities: Iterable[Entity]) -> list[Entity]:
@@ -533,5 +559,7 @@ def _open_folder(folder: Path) -> KnowledgeBase:
     return KnowledgeBase._open(folder)
 
 
-def _rebuild(config: KnowledgeBaseConfig, index: EmbeddingIndex, entities: list[Entity]) -> KnowledgeBase:
-    return KnowledgeBase._assemble(entities, index, config)
+def _rebuild(
+    config: KnowledgeBaseConfig, index: EmbeddingIndex, entities: list[Entity], aliases: pa.Table
+) -> KnowledgeBase:
+    return KnowledgeBase._assemble(entities, index, config, aliases)

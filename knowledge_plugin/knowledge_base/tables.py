@@ -66,6 +66,36 @@ def alias_table(entities: Sequence[Entity]) -> pa.Table:
     )
 
 
+def renewed_alias_table(old: pa.Table, entities: Sequence[Entity], changed: set[int]) -> pa.Table:
+    """Return the names after some entities changed, with the old priors wherever those have nothing to do with it.
+
+    A prior may come from anywhere, such as counts of links, so only names that a changed entity bears, or bore, get a
+    new one, from popularity.
+
+    Args:
+        old: The names and priors before.
+        entities: All entities as they are now.
+        changed: Rows of those that are new or changed.
+    """
+    before = list(zip(*(old[name].to_pylist() for name in _ALIAS_COLUMNS), strict=True))
+    fresh = alias_table(entities)
+    after = list(zip(*(fresh[name].to_pylist() for name in _ALIAS_COLUMNS), strict=True))
+    touched = {normalize(name, "insensitive") for name, row, _ in (*before, *after) if row in changed}
+    # What an author left out of the names of an entity stays out of them.
+    listed = {(name, row) for name, row, _ in before}
+    names = [item for item in before if normalize(item[0], "insensitive") not in touched]
+    names += [
+        item
+        for item in after
+        if normalize(item[0], "insensitive") in touched and (item[1] in changed or item[:2] in listed)
+    ]
+    names.sort(key=lambda item: item[1])
+    columns = zip(*names, strict=True) if names else [[] for _ in _ALIAS_COLUMNS]
+    return pa.table(
+        {name: pa.array(column, kind) for (name, kind), column in zip(_ALIAS_COLUMNS.items(), columns, strict=True)}
+    )
+
+
 def write_table(table: pa.Table, path: Path) -> None:
     """Write a table in row groups small enough to be read one by one."""
     pq.write_table(table, path, row_group_size=_ROW_GROUP, compression="zstd", write_statistics=True)
@@ -130,6 +160,10 @@ class Tables:
         for batch in self._entities.batches(["id"]):
             yield from batch["id"].to_pylist()
 
+    def alias_table(self) -> pa.Table:
+        """Read the whole table of names."""
+        return self._aliases.table()
+
     def names(self) -> Iterator[tuple[str, int, float]]:
         """Read all ``(alias, row, prior)``."""
         for batch in self._aliases.batches():
@@ -169,7 +203,9 @@ class _ParquetReader:
         self._path = path
         self._required = required
         with _as_artifact_error(path):
-            self._file = pq.ParquetFile(path, memory_map=True)
+            # One mapping for all reading: another save into the folder puts other files under the same names.
+            self._bytes = pa.memory_map(str(path)).read_buffer()
+            self._file = pq.ParquetFile(pa.BufferReader(self._bytes))
             schema = self._file.schema_arrow
         self.rows = self._file.metadata.num_rows
         for name, kind in (required | optional).items():
@@ -209,13 +245,13 @@ class _ParquetReader:
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         with _as_artifact_error(self._path):
-            file = pq.ParquetFile(self._path, memory_map=True)
+            file = pq.ParquetFile(pa.BufferReader(self._bytes))
             for batch in file.iter_batches(_ROW_GROUP, columns=columns or self._columns):
                 yield self._checked(batch)
 
     def table(self) -> pa.Table:
         with _as_artifact_error(self._path):
-            return self._checked(pq.read_table(self._path, columns=self._columns))
+            return self._checked(pq.ParquetFile(pa.BufferReader(self._bytes)).read(columns=self._columns))
 
     def _checked(self, table: _Table) -> _Table:
         table.validate(full=True)  # text that is no UTF-8

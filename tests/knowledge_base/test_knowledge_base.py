@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given
@@ -23,6 +24,7 @@ from knowledge_plugin.errors import (
 from knowledge_plugin.hub.folder import check_sums
 from knowledge_plugin.knowledge_base import embedding_index
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup
+from knowledge_plugin.knowledge_base.tables import Tables, entity_table
 from tests import tiny
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")
@@ -616,3 +618,68 @@ def test_verify_reads_every_byte(tmp_path, kb, name):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ArtifactError, match="checksum"):
         found.verify()
+
+
+class TestAfterAnotherSave:
+    """A knowledge base that is open goes on with what it opened, whatever is saved into its folder meanwhile."""
+
+    @pytest.fixture
+    def opened(self, kb, tmp_path):
+        kb.save_pretrained(tmp_path)
+        opened = KnowledgeBase.from_pretrained(tmp_path)
+        reversed_entities = [replace(e, popularity=i) for i, e in enumerate(kb)]
+        KnowledgeBase.from_entities(reversed_entities, kb.vectors(range(len(kb))), name="cities").save_pretrained(
+            tmp_path
+        )
+        return opened
+
+    def test_entities_are_read_from_what_was_opened(self, opened, kb):
+        assert list(opened) == list(kb)
+        assert list(opened.labels()) == list(kb.labels())
+
+    def test_an_upsert_keeps_each_vector_with_its_entity(self, opened, kb):
+        opened.upsert([Entity("geo:new", "New Town")], torch.ones(1, 8))
+        for entity in kb:
+            assert torch.equal(opened.vectors(opened.rows([entity.id])), kb.vectors(kb.rows([entity.id])))
+
+
+class TestPublishedPriors:
+    @pytest.fixture
+    def kb(self, tmp_path):
+        """Says, against popularity, that "Paris" mostly means the smaller one."""
+        kb = tiny.knowledge_base()
+        small = kb.row("geo:paris-texas")
+        names = [(n, r, 0.95 if r == small else 0.05 if n == "Paris" else p) for n, r, p in kb.names()]
+        kb._tables = Tables(
+            entity_table(list(kb)),
+            pa.Table.from_pylist([dict(zip(_SCHEMA.names, n, strict=True)) for n in names], _SCHEMA),
+        )
+        kb._aliases.clear()
+        assert kb.best_entity("Paris")[0] == "geo:paris-texas"
+        return kb
+
+    def test_they_survive_the_upsert_of_another_entity(self, kb):
+        kb.upsert([Entity("geo:new", "New Town", popularity=5)], torch.ones(1, 8))
+        assert kb.best_entity("Paris")[0] == "geo:paris-texas"
+        assert kb.best_entity("New Town") == ("geo:new", 1.0)
+
+    def test_a_new_bearer_of_a_name_makes_them_anew(self, kb):
+        kb.upsert([Entity("geo:paris-ontario", "Paris", popularity=10**9)], torch.ones(1, 8))
+        assert kb.best_entity("Paris")[0] == "geo:paris-ontario"
+        assert kb.best_entity("Berlin") == ("geo:berlin", 1.0)
+
+    def test_they_survive_a_pickle(self, kb):
+        assert pickle.loads(pickle.dumps(kb)).best_entity("Paris")[0] == "geo:paris-texas"
+
+
+_SCHEMA = pa.schema({"alias": pa.string(), "row": pa.int64(), "prior": pa.float32()})
+
+
+def test_a_relative_folder_is_found_from_elsewhere_too(kb, tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    kb.save_pretrained("mine")
+    opened = KnowledgeBase.from_pretrained("mine")
+    monkeypatch.chdir(tmp_path / "there")
+    assert opened["geo:york"].label == "York"
+    assert len(pickle.loads(pickle.dumps(opened))) == len(kb)
