@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from knowledge_plugin.config import Form
@@ -45,7 +47,8 @@ class MapTuningTrainer(Trainer):
             attachment's tokenizer.
         eval_dataset: The same.
         processing_class: The model's tokenizer.
-        data_collator: Instead of :class:`TaskCollator`, for tokenized rows.
+        data_collator: Instead of :class:`TaskCollator`, for tokenized rows. As with Trainer, it sees the columns that
+            the model's forward takes, unless ``args.remove_unused_columns`` is false.
         base_dropout: Dropout of the frozen model while training, ``None`` for its own.
         linker: As in :meth:`KnowledgePlugin.attach`.
         form: As in :meth:`KnowledgePlugin.attach`; the plugin keeps the form that it was trained in.
@@ -87,6 +90,8 @@ class MapTuningTrainer(Trainer):
         self._tokenizer = processing_class
         self._linker, self._form = linker, form
         self._attachment: Attachment | None = None
+        # Rows trained on so far without a mention; None once there was one, or where that was checked beforehand.
+        self._rows_without_mention: int | None = None
         # The tokenizer stays here: Trainer would write its special tokens into the frozen model's config.
         collator = data_collator or TaskCollator(processing_class)
         with config_kept(model):
@@ -112,7 +117,21 @@ class MapTuningTrainer(Trainer):
             afterwards.callback(mapping.eval)
             afterwards.callback(mapping.requires_grad_, False)
             afterwards.callback(model._modules.pop, _SUBMODULE)
-            return super().train(*args, **kwargs)
+            result = super().train(*args, **kwargs)
+            if self._rows_without_mention:
+                raise self._no_mention(self._rows_without_mention)
+            return result
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Look for mentions in what a stream gives; see ``transformers.Trainer.training_step``."""
+        if self._rows_without_mention is not None:
+            hook, ids = self._find_hook(), inputs["input_ids"]
+            self._rows_without_mention += len(ids)
+            if hook is not None and hook.ids.any_in(ids):
+                self._rows_without_mention = None
+            elif self._rows_without_mention >= _ROWS_LOOKED_AT:
+                raise self._no_mention(self._rows_without_mention)
+        return super().training_step(model, inputs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate with the plugin attached; see ``transformers.Trainer.evaluate``."""
@@ -157,25 +176,27 @@ class MapTuningTrainer(Trainer):
         data: Any = self.train_dataset
         if data is None:
             raise TrainingError("there is no training data. Type: MapTuningTrainer(..., train_dataset=...)")
-        if not hasattr(data, "__len__"):
-            return  # a stream gives each row but once
-        self._set_signature_columns_if_needed()
-        columns = {*self._signature_columns, "label", "label_ids"}
-        rows = [
-            {name: value for name, value in data[i].items() if name in columns}
-            for i in range(min(len(data), _ROWS_LOOKED_AT))
-        ]
-        batches = (self.data_collator(rows[i : i + 64]) for i in range(0, len(rows), 64))
-        if not any(bool(hook.ids.mask(batch["input_ids"]).any()) for batch in batches):
-            raise TrainingError(
-                f"the first {len(rows)} rows of the training data mention no entity of {self.plugin.knowledge_base!r}: "
-                "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that "
-                "are tokenized must come from the attachment's tokenizer."
-            )
+        self._rows_without_mention = None
+        if isinstance(data, IterableDataset) or not hasattr(data, "__len__"):
+            self._rows_without_mention = 0  # a stream may give each row but once: see training_step
+            return
+        collate = self._get_collator_with_removed_columns(self.data_collator)
+        rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
+        batches = (collate(rows[i : i + 64]) for i in range(0, len(rows), 64))
+        if not any(hook.ids.any_in(batch["input_ids"]) for batch in batches):
+            raise self._no_mention(len(rows))
+
+    def _no_mention(self, rows: int) -> TrainingError:
+        return TrainingError(
+            f"the first {rows} rows of the training data mention no entity of {self.plugin.knowledge_base!r}: "
+            "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that "
+            "are tokenized must come from the attachment's tokenizer."
+        )
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *TEXT_COLUMNS]))
+        if isinstance(self.data_collator, TaskCollator):  # another may not know what to do with a text
+            self._signature_columns = list(dict.fromkeys([*self._signature_columns, *TEXT_COLUMNS]))
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if self.args.should_save:

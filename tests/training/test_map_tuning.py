@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from transformers import EarlyStoppingCallback, TrainingArguments
+from torch.utils.data import IterableDataset
+from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
 
 from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer, Mention
 from knowledge_plugin.errors import TrainingError
@@ -48,6 +49,21 @@ def rows(kb):
     """Sentences that say nothing; the label is the sign of the entity's first number."""
     labels = (kb.vectors(kb.rows([f"x:{i}" for i in range(N)]))[:, 0] > 0).long().tolist()
     return [{"text": f"the town of {name} opened", "label": label} for name, label in zip(NAMES, labels, strict=True)]
+
+
+class Stream(IterableDataset):
+    """Gives each row but once, however often it is asked."""
+
+    def __init__(self, rows):
+        self.rows = iter(rows)
+
+    def __iter__(self):
+        yield from self.rows
+
+
+class SizedStream(Stream):
+    def __len__(self):
+        return N
 
 
 @pytest.fixture
@@ -431,3 +447,68 @@ def test_a_dataset_with_mentions_of_its_own(trainer, rows, plugin):
     before = weights(plugin)
     trainer(train_dataset=datasets.Dataset.from_list(data), max_steps=2).train()
     assert not torch.equal(before, weights(plugin))
+
+
+@pytest.mark.parametrize("column", ["title", "text"])
+def test_a_collator_of_ones_own_gets_the_columns_that_trainer_would_give_it(
+    column, trainer, rows, model, plugin, wordpiece
+):
+    with plugin.attach(model, wordpiece, form="replace") as attachment:
+        tokenized = [{**attachment.tokenizer(row["text"]), "label": row["label"], column: "a text"} for row in rows]
+        collator = DataCollatorWithPadding(attachment.tokenizer)
+        run = trainer(
+            train_dataset=tokenized, processing_class=attachment.tokenizer, data_collator=collator, max_steps=1
+        )
+        run.train()
+    assert run.state.global_step == 1
+
+
+def test_with_unused_columns_kept_a_collator_of_ones_own_gets_them_all(trainer, rows, model, plugin, wordpiece):
+    def collate(rows):
+        batch = attachment.tokenizer([row["town"] for row in rows], padding=True, return_tensors="pt")
+        return {**batch, "labels": torch.tensor([row["label"] for row in rows])}
+
+    with plugin.attach(model, wordpiece, form="replace") as attachment:
+        named = [{"town": row["text"], "label": row["label"]} for row in rows]
+        run = trainer(train_dataset=named, data_collator=collate, remove_unused_columns=False, max_steps=1)
+        run.train()
+    assert run.state.global_step == 1
+
+
+# ---- streams -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Stream, SizedStream])
+def test_every_row_of_a_stream_is_trained_on(kind, trainer, rows, plugin):
+    seen, linker = [], plugin.default_linker()
+
+    def look(texts):
+        seen.extend(texts)
+        return linker(texts)
+
+    before = weights(plugin)
+    trainer(train_dataset=kind(rows), linker=look, max_steps=N // 8).train()
+    assert sorted(seen) == sorted(row["text"] for row in rows)
+    assert not torch.equal(weights(plugin), before)
+
+
+def test_a_stream_of_datasets(trainer, rows, plugin):
+    datasets = pytest.importorskip("datasets")
+    before = weights(plugin)
+    trainer(train_dataset=datasets.Dataset.from_list(rows).to_iterable_dataset(), max_steps=2).train()
+    assert not torch.equal(weights(plugin), before)
+
+
+def test_a_stream_whose_first_mention_comes_late(trainer, rows, plugin):
+    before = weights(plugin)
+    trainer(train_dataset=Stream([{"text": "nothing to see", "label": 0}] * 16 + rows), max_steps=4).train()
+    assert not torch.equal(weights(plugin), before)
+
+
+@pytest.mark.parametrize(("steps", "rows_said"), [(80, 512), (3, 24)])
+def test_a_stream_without_a_mention_is_refused_when_enough_of_it_was_seen(trainer, plugin, steps, rows_said):
+    before = weights(plugin)
+    run = trainer(train_dataset=Stream([{"text": "nothing to see", "label": 0}] * 1000), max_steps=steps)
+    with pytest.raises(TrainingError, match=f"the first {rows_said} rows of the training data mention no entity"):
+        run.train()
+    assert torch.equal(weights(plugin), before)
