@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 
-from knowledge_plugin.config import LIBRARY_NAME
+from huggingface_hub import ModelInfo
+from torch import nn
+
+from knowledge_plugin.config import CONFIG_NAME, LIBRARY_NAME, KnowledgePluginConfig, read_config
+from knowledge_plugin.errors import KnowledgePluginError
 from knowledge_plugin.hub.search import search_models
+from knowledge_plugin.hub.snapshot import resolve_folder
+from knowledge_plugin.injection.fingerprint import Verdict, compare
+from knowledge_plugin.subfolders import CONFIG_PATTERNS, read_subfolders
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,9 @@ class PluginInfo:
         tags: Tags of its card.
         downloads: In the last 30 days.
         last_modified: When it was last pushed to.
+        subfolder: Which plugin of the repo, if it holds several and a model was given to choose by.
+        fit: How that model's word embeddings compare with those that the plugin was made for: ``"same"``, or
+            ``"descendant"`` (fine-tuned from them); ``None`` if no model was given.
     """
 
     repo_id: str
@@ -29,6 +41,8 @@ class PluginInfo:
     tags: tuple[str, ...]
     downloads: int
     last_modified: datetime | None
+    subfolder: str | None = None
+    fit: Verdict | None = None
 
 
 def list_plugins(
@@ -37,6 +51,7 @@ def list_plugins(
     domain: str | None = None,
     search: str | None = None,
     author: str | None = None,
+    fits: nn.Module | None = None,
     limit: int | None = None,
     token: str | bool | None = None,
 ) -> Iterator[PluginInfo]:
@@ -47,6 +62,8 @@ def list_plugins(
         domain: Only those whose card has this tag, such as ``"medicine"``.
         search: Only those whose name holds this text.
         author: Only those of this user or organisation.
+        fits: Only those that this model can take, by the fingerprint of its word embeddings, whatever it is called.
+            Of each plugin found, its ``config.json`` is fetched.
         limit: At most so many.
         token: Access token, or ``None`` for the one that is logged in.
 
@@ -61,14 +78,32 @@ def list_plugins(
         ...     print(plugin.repo_id, plugin.license)
     """
     tags = [LIBRARY_NAME, *([f"base_model:adapter:{base_model}"] if base_model else []), *([domain] if domain else [])]
-    for model in search_models(tags, search=search, author=author, limit=limit, token=token):
-        card = model.card_data.to_dict() if model.card_data else {}
-        base = card.get("base_model")
-        yield PluginInfo(
-            repo_id=model.id,
-            base_model=base[0] if isinstance(base, list) and base else base if isinstance(base, str) else None,
-            license=card.get("license"),
-            tags=tuple(model.tags or ()),
-            downloads=model.downloads or 0,
-            last_modified=model.last_modified,
-        )
+    asked = limit if fits is None else None  # how many of those found will fit is not known
+    found = map(_describe, search_models(tags, search=search, author=author, limit=asked, token=token))
+    yield from found if fits is None else islice(_fitting(found, fits, token), limit)
+
+
+def _describe(model: ModelInfo) -> PluginInfo:
+    card = model.card_data.to_dict() if model.card_data else {}
+    base = card.get("base_model")
+    return PluginInfo(
+        repo_id=model.id,
+        base_model=base[0] if isinstance(base, list) and base else base if isinstance(base, str) else None,
+        license=card.get("license"),
+        tags=tuple(model.tags or ()),
+        downloads=model.downloads or 0,
+        last_modified=model.last_modified,
+    )
+
+
+def _fitting(found: Iterator[PluginInfo], model: nn.Module, token: str | bool | None) -> Iterator[PluginInfo]:
+    for plugin in found:
+        with suppress(KnowledgePluginError):  # what cannot be opened fits nothing
+            folder = resolve_folder(plugin.repo_id, token=token, only=CONFIG_PATTERNS)
+            configs: list[tuple[str | None, KnowledgePluginConfig]] = [*read_subfolders(folder).items()]
+            if (folder / CONFIG_NAME).exists():
+                configs = [(None, read_config(folder, KnowledgePluginConfig))]
+            for subfolder, config in configs:
+                if (fit := compare(config.base_model, model).verdict) != "different":
+                    base = config.base_model.name or plugin.base_model
+                    yield replace(plugin, subfolder=subfolder, base_model=base, fit=fit)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 import warnings
 import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,10 @@ from knowledge_plugin.config import (
     to_json,
 )
 from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, LinkingError, MappingError
-from knowledge_plugin.hub.card import write_card
+from knowledge_plugin.hub.card import render_card, sealed, write_card
 from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
 from knowledge_plugin.hub.push import push_folder
-from knowledge_plugin.hub.snapshot import check_sums_once, resolve_folder
+from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.embeddings import bare_model, execution_device, input_embedding
 from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
@@ -42,6 +44,7 @@ from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.subfolders import CONFIG_PATTERNS, check_subfolder, choose_subfolder, read_subfolders
 
 MAPPING_NAME = "mapping.safetensors"
 
@@ -132,6 +135,9 @@ class KnowledgePlugin:
 
         A folder never touches the network. The entity vectors are mapped from disk, not read.
 
+        A repo may hold several plugins, a subfolder each: one per base model. Without ``subfolder``, the first model
+        that the plugin is attached to chooses among them, by its word embeddings.
+
         Args:
             name_or_path: A folder, or ``"user/name"``.
             revision: Branch, tag or commit.
@@ -154,16 +160,14 @@ class KnowledgePlugin:
         if index_device not in INDEX_DEVICES:
             raise ValueError(f"index_device: expected one of {', '.join(INDEX_DEVICES)}, found {index_device!r}.")
         choose_gpu(0, index_device, torch.device("cpu"))  # so that a missing GPU is said before anything is loaded
-        folder = resolve_folder(
-            name_or_path,
-            revision=revision,
-            subfolder=subfolder,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            force_download=force_download,
-        )
-        config = read_config(_with_config(folder, subfolder), KnowledgePluginConfig)
+        options: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        options["force_download"] = force_download
+        folder = resolve_folder(name_or_path, revision=revision, subfolder=subfolder, **options)
+        if subfolder is None and not (folder / CONFIG_NAME).exists() and (several := read_subfolders(folder)):
+            options |= {"revision": commit_of(folder) or revision, "index_device": index_device}
+            load = partial(cls.from_pretrained, name_or_path, **options)
+            return load(subfolder=next(iter(several))) if len(several) == 1 else _OneOfSeveral(several, load)
+        config = read_config(folder, KnowledgePluginConfig)
         if set(config.files) != {MAPPING_NAME}:
             raise ArtifactError(
                 f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}."
@@ -218,6 +222,7 @@ class KnowledgePlugin:
         create_pr: bool = False,
         token: str | bool | None = None,
         commit_message: str | None = None,
+        subfolder: str | None = None,
     ) -> CommitInfo:
         """Push to a model repo, which is made if it is not there.
 
@@ -231,25 +236,45 @@ class KnowledgePlugin:
             create_pr: Open a pull request instead.
             token: Access token, or ``None`` for the one that is logged in.
             commit_message: First line of the commit.
+            subfolder: Push to a subfolder of the repo, beside the plugins for other base models.
 
         Returns:
             What huggingface_hub says of the commit. A push that changes nothing makes none.
 
         Raises:
             HubError: No access, no network, someone else pushed at the same time, or the Hub failed.
+            ArtifactError: ``repo_id`` or ``subfolder`` is no name, or a subfolder of a repo that is a plugin itself.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            self._write(Path(folder), reference=self.knowledge_base.origin)
+        prefix = "" if subfolder is None else f"{check_subfolder(subfolder)}/"
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            self._write(folder / prefix, reference=self.knowledge_base.origin)
             return push_folder(
-                Path(folder),
+                folder,
                 repo_id,
                 private=private,
                 revision=revision,
                 create_pr=create_pr,
                 token=token,
                 commit_message=commit_message,
-                replaces=(f"{KNOWLEDGE_BASE_FOLDER}/*",),
+                replaces=(f"{prefix}{KNOWLEDGE_BASE_FOLDER}/*",),
+                complete=None if subfolder is None else partial(self._write_card_of_several, folder, repo_id, token),
             )
+
+    def _write_card_of_several(
+        self, folder: Path, repo_id: str, token: str | bool | None, revision: str | None
+    ) -> None:
+        there = resolve_folder(repo_id, revision=revision, token=token, only=CONFIG_PATTERNS)
+        if (there / CONFIG_NAME).exists():
+            raise ArtifactError(
+                f"{repo_id} itself holds a plugin or a model: those in subfolders beside it would not be found. Push "
+                "to a repo that holds nothing else, or without subfolder= to replace the plugin."
+            )
+        configs = dict(sorted({**read_subfolders(there), **read_subfolders(folder)}.items()))
+        bases = sorted({config.base_model.name for config in configs.values() if config.base_model.name})
+        license = self.knowledge_base.config.license
+        card = render_card("plugins.md.j2", repo_id=repo_id, configs=configs, base_models=bases, license=license)
+        (folder / "README.md").write_text(sealed(card), encoding="utf-8")
 
     # ---- using it ------------------------------------------------------------------------------------------------
 
@@ -393,16 +418,6 @@ def _choose_name(wanted: str | None, default: str, taken: list[str]) -> str:
     return wanted
 
 
-def _with_config(folder: Path, subfolder: str | None) -> Path:
-    """Return the folder, or say which of its subfolders hold plugins."""
-    inner = sorted(
-        path.parent.name for path in folder.glob(f"*/{CONFIG_NAME}") if path.parent.name != KNOWLEDGE_BASE_FOLDER
-    )
-    if not (folder / CONFIG_NAME).exists() and inner and subfolder is None:
-        raise ArtifactError(f"{folder} holds several plugins. Type: subfolder= one of {', '.join(inner[:20])}")
-    return folder
-
-
 def _open_knowledge_base(folder: Path, config: KnowledgePluginConfig, **options: Any) -> KnowledgeBase:
     reference = config.knowledge_base
     if reference is None:
@@ -410,3 +425,39 @@ def _open_knowledge_base(folder: Path, config: KnowledgePluginConfig, **options:
         finish_save(folder / KNOWLEDGE_BASE_FOLDER)
         return KnowledgeBase._open(folder / KNOWLEDGE_BASE_FOLDER)
     return KnowledgeBase.from_pretrained(reference.repo_id, revision=reference.revision, **options)
+
+
+class _OneOfSeveral(KnowledgePlugin):
+    """One of the plugins of a repo: the first model that it is attached to says which, once and for all."""
+
+    def __init__(self, configs: Mapping[str, KnowledgePluginConfig], load: Callable[..., KnowledgePlugin]) -> None:
+        self._configs, self._load = configs, load
+
+    def __repr__(self) -> str:
+        return f"KnowledgePlugin(one of {', '.join(self._configs)})" if self._undecided else super().__repr__()
+
+    def __getattr__(self, name: str) -> Any:
+        self._check_decided(name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _check_decided(self, name: str) -> None:
+        if self._undecided and name in ("config", "mapping", "knowledge_base", "index_device", "_attachments"):
+            raise ArtifactError(
+                f"several plugins lie here: {', '.join(list(self._configs)[:20])}. Say which one: "
+                f"KnowledgePlugin.from_pretrained(..., subfolder={next(iter(self._configs))!r}); or attach it first, "
+                "then the model chooses."
+            )
+
+    def __getstate__(self) -> dict:
+        self._check_decided("mapping")  # what would load it later holds an access token
+        return super().__getstate__()
+
+    @property
+    def _undecided(self) -> bool:
+        return "_load" in self.__dict__
+
+    def attach(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, **options: Any) -> Attachment:
+        """Attach; see :meth:`KnowledgePlugin.attach`. The first model chooses the plugin."""
+        if self._undecided:
+            self.__dict__ = self._load(subfolder=choose_subfolder(self._configs, model)).__dict__
+        return super().attach(model, tokenizer, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
@@ -27,6 +27,7 @@ def push_folder(
     token: str | bool | None = None,
     commit_message: str | None = None,
     replaces: Sequence[str] = (),
+    complete: Callable[[str | None], None] | None = None,
 ) -> CommitInfo:
     """Push a folder to a repo, which is made if it is not there.
 
@@ -35,7 +36,7 @@ def push_folder(
     off, and one that changes nothing makes no commit. A README.md keeps what people made of it.
 
     Args:
-        folder: What to push; its README.md is merged with the repo's.
+        folder: What to push; each README.md is merged with the repo's.
         repo_id: ``"user/name"``.
         repo_type: ``"model"`` or ``"dataset"``.
         private: Whether a repo that is made is private; ``None`` for the user's default.
@@ -44,6 +45,7 @@ def push_folder(
         token: Access token, or ``None`` for the one that is logged in.
         commit_message: First line of the commit.
         replaces: Patterns of files in the repo that go if the folder does not have them.
+        complete: Called with the commit that is pushed on top of, for what depends on what lies there.
 
     Returns:
         What huggingface_hub says of the commit.
@@ -61,7 +63,10 @@ def push_folder(
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         # Merged into what stands at this commit, and committed only on top of it.
         parent = api.repo_info(repo_id, repo_type=repo_type, revision=revision).sha
-        _merge_card(api, folder / _CARD, repo_id, repo_type, parent)
+        if complete is not None:
+            complete(parent)
+        for card in folder.rglob(_CARD):
+            _merge_card(api, card, card.relative_to(folder).as_posix(), repo_id, repo_type, parent)
         # The tables of a plugin belong into its model repo, whatever the client thinks of Parquet there.
         warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
         return api.upload_folder(
@@ -76,9 +81,9 @@ def push_folder(
         )
 
 
-def _merge_card(api: HfApi, card: Path, repo_id: str, repo_type: str, revision: str | None) -> None:
+def _merge_card(api: HfApi, card: Path, name: str, repo_id: str, repo_type: str, revision: str | None) -> None:
     try:
-        standing = api.hf_hub_download(repo_id, _CARD, repo_type=repo_type, revision=revision)
+        standing = api.hf_hub_download(repo_id, name, repo_type=repo_type, revision=revision)
     except (EntryNotFoundError, RevisionNotFoundError, RepositoryNotFoundError):
         return
     text = Path(standing).read_text(encoding="utf-8", errors="replace")

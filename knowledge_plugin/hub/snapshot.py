@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def resolve_folder(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
+    only: Sequence[str] | None = None,
 ) -> Path:
     """Return the folder of an artifact, downloading it if the name is a repo id.
 
@@ -41,6 +42,7 @@ def resolve_folder(
         cache_dir: Cache of huggingface_hub.
         local_files_only: Take it from the cache or not at all.
         force_download: Download even if it is in the cache.
+        only: Patterns of the files to download, ``None`` for the whole artifact.
 
     Returns:
         A folder that exists.
@@ -70,7 +72,7 @@ def resolve_folder(
             cache_dir=cache_dir,
             local_files_only=local_files_only,
             force_download=force_download,
-            allow_patterns=_wanted(subfolder),
+            allow_patterns=_wanted(subfolder) if only is None else list(only),
             library_name=LIBRARY_NAME,
             library_version=LIBRARY_VERSION,
         )
