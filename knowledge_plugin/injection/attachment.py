@@ -122,6 +122,11 @@ class Attachment:
         return self._source.name
 
     @property
+    def source(self) -> KnowledgeSource:
+        """What the plugin brings into a text: its linker, its entities, its virtual ids."""
+        return self._source
+
+    @property
     def form(self) -> Form:
         """``"concat"`` or ``"replace"``."""
         return self._source.form

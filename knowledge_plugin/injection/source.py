@@ -61,6 +61,20 @@ class KnowledgeSource:
         finally:
             _SWITCHED_OFF.reset(token)
 
+    @property
+    def needed_linker(self) -> Linker:
+        """The linker.
+
+        Raises:
+            LinkingError: There is none.
+        """
+        if self.linker is None:
+            raise LinkingError(
+                f"the knowledge base {self.knowledge_base.config.name!r} has no aliases, so nothing finds mentions in "
+                "a text. Pass linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer."
+            )
+        return self.linker
+
     def known(self, mentions: Iterable[Mention]) -> list[Mention]:
         """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
         return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
@@ -132,15 +146,11 @@ class KnowledgeSources:
             LinkingError: No plugin has a linker.
         """
         sources = self.enabled
-        linking = [source for source in sources if source.linker is not None]
-        if sources and not linking:
-            raise LinkingError(
-                f"the knowledge base {sources[0].knowledge_base.config.name!r} has no aliases, so nothing finds "
-                "mentions in a text. Pass linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer."
-            )
+        # One without a linker only links what is given; if all are so, the first says what is wrong.
+        linking = [source for source in sources if source.linker is not None] or sources[:1]
         found: list[list[Linked]] = [[] for _ in texts]
         for source in linking:
-            for kept, mentions in zip(found, link(source.linker, texts), strict=True):  # type: ignore[arg-type]
+            for kept, mentions in zip(found, link(source.needed_linker, texts), strict=True):
                 kept[:] = _merged(kept, [Linked(mention, source) for mention in source.known(mentions)])
         return found
 

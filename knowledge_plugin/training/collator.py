@@ -9,12 +9,28 @@ import torch
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import TrainingError
+from knowledge_plugin.injection.attachment import Attachment
 
-# What the collator reads of a row beside what the model's forward takes.
+# What the collators read of a row beside what the model's forward takes.
 TEXT_COLUMNS = ("text", "text_pair", "mentions")
 
 
-class TaskCollator:
+class LinkingCollator:
+    """Makes batches with the tokenizer of an attachment, which need not be there before the first batch."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        self.tokenizer = tokenizer
+
+    def use(self, attachment: Attachment) -> None:
+        """Make batches for the model of an attachment."""
+        self.tokenizer = attachment.tokenizer
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return a batch of tensors."""
+        raise NotImplementedError
+
+
+class TaskCollator(LinkingCollator):
     """Makes batches for any head, padded to the longest row of the batch.
 
     A row is either raw (``text``, perhaps ``text_pair`` and ``mentions``, and ``label``) or tokenized already
@@ -23,9 +39,6 @@ class TaskCollator:
     Args:
         tokenizer: The attachment's tokenizer; may be set later, before the first batch.
     """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
-        self.tokenizer = tokenizer
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return a batch of tensors.

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import IterableDataset
-from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
+from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
-from knowledge_plugin.training.collator import TEXT_COLUMNS, TaskCollator
+from knowledge_plugin.training.collator import TEXT_COLUMNS, LinkingCollator
 from knowledge_plugin.training.frozen import config_kept, frozen
+from knowledge_plugin.training.mentions import MentionCollator
+from knowledge_plugin.training.objectives import Objective, ObjectiveName, find_objective
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
 _ROWS_LOOKED_AT = 512
+# A classifier that has seen the very sentences before answers them with a loss near zero, and teaches nothing.
+_FIRST_STEPS, _NEAR_ZERO = 8, 0.1
 _TYPE_TOKENIZER = "Type: MapTuningTrainer(..., processing_class=tokenizer)"
 
 
@@ -42,14 +49,21 @@ class MapTuningTrainer(Trainer):
         args: Training arguments.
         plugin: The plugin whose mapping learns. If it is attached to the model, it stays so; if not, it is attached
             while training or evaluating, with ``processing_class``.
-        objective: ``"task"``: the loss that the model itself returns.
-        train_dataset: Rows with ``text`` and ``label`` (perhaps ``text_pair``, ``mentions``), or rows tokenized by the
-            attachment's tokenizer.
-        eval_dataset: The same.
+        objective: What the mapping learns from.
+
+            - ``"task"``: the loss that the model itself returns, whatever its head. Task-specific map-tuning.
+            - ``"mention-mlm"``: a masked language model predicts masked mentions beside their entities. General
+              map-tuning: one mapping for all checkpoints of the family (Zhang et al., 2023, section 3.3).
+            - ``"mention-clm"``: a decoder predicts a mention after its entity, and the rest of the text.
+            - ``"mention-seq2seq"``: a model like T5 fills in the mentions.
+        train_dataset: For ``"task"``, rows with ``text`` and ``label`` (perhaps ``text_pair``, ``mentions``), or rows
+            tokenized by the attachment's tokenizer. For the others rows with ``text``, perhaps ``mentions``.
+        eval_dataset: The same. Of the mention objectives all mentions are asked for, the same at each evaluation.
         processing_class: The model's tokenizer.
-        data_collator: Instead of :class:`TaskCollator`, for tokenized rows. As with Trainer, it sees the columns that
-            the model's forward takes, unless ``args.remove_unused_columns`` is false.
-        base_dropout: Dropout of the frozen model while training, ``None`` for its own.
+        data_collator: For rows tokenized by the attachment's tokenizer, with ``"task"``. As with Trainer, it sees the
+            columns that the model's forward takes, unless ``args.remove_unused_columns`` is false.
+        base_dropout: Dropout of the frozen model while training. ``None`` stands for 0.25 with the mention objectives,
+            so that the mapping does not rely on the text around a mention alone, and else for the model's own.
         linker: As in :meth:`KnowledgePlugin.attach`.
         form: As in :meth:`KnowledgePlugin.attach`; the plugin keeps the form that it was trained in.
         **kwargs: Passed to Trainer.
@@ -71,7 +85,7 @@ class MapTuningTrainer(Trainer):
         args: TrainingArguments | None = None,
         *,
         plugin: KnowledgePlugin,
-        objective: Literal["task"] = "task",
+        objective: ObjectiveName = "task",
         processing_class: PreTrainedTokenizerBase | None = None,
         data_collator: Any = None,
         base_dropout: float | None = None,
@@ -79,23 +93,35 @@ class MapTuningTrainer(Trainer):
         form: Form | None = None,
         **kwargs: Any,
     ) -> None:
-        if objective != "task":
-            raise TrainingError(f"objective: expected 'task', found {objective!r}.")
+        self.objective: Objective = find_objective(objective)
         if base_dropout is not None and not 0 <= base_dropout < 1:
             raise TrainingError(f"base_dropout: expected a probability from 0 to below 1, found {base_dropout}.")
+        if objective != "task" and data_collator is not None:
+            raise TrainingError(f"the objective {objective!r} makes batches of its own: leave out data_collator.")
         if processing_class is None and data_collator is None:
             raise TrainingError(f"a tokenizer is needed to make batches. {_TYPE_TOKENIZER}")
+        if processing_class is not None:
+            lacking = self.objective.missing(
+                model, base_tokenizer(processing_class), form or plugin.config.injection.form
+            )
+            if lacking is not None:
+                raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
         self.plugin = plugin
-        self.base_dropout = base_dropout
+        self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
         self._linker, self._form = linker, form
         self._attachment: Attachment | None = None
         # Rows trained on so far without a mention; None once there was one, or where that was checked beforehand.
         self._rows_without_mention: int | None = None
+        self._first_losses: list[float] = []
         # The tokenizer stays here: Trainer would write its special tokens into the frozen model's config.
-        collator = data_collator or TaskCollator(processing_class)
+        collator = data_collator or self.objective.collator(args.seed if args is not None else 42)
+        if self.objective.loss is not None:
+            kwargs["compute_loss_func"] = self.objective.loss
         with config_kept(model):
             super().__init__(model=model, args=args, data_collator=collator, **kwargs)
+        if isinstance(collator, MentionCollator):
+            self.add_callback(_CountEpochs(collator))
 
     model: nn.Module
     _signature_columns: Any
@@ -123,7 +149,7 @@ class MapTuningTrainer(Trainer):
             return result
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Look for mentions in what a stream gives; see ``transformers.Trainer.training_step``."""
+        """Look at what the data and the loss are like; see ``transformers.Trainer.training_step``."""
         if self._rows_without_mention is not None:
             hook, ids = self._find_hook(), inputs["input_ids"]
             self._rows_without_mention += len(ids)
@@ -131,7 +157,17 @@ class MapTuningTrainer(Trainer):
                 self._rows_without_mention = None
             elif self._rows_without_mention >= _ROWS_LOOKED_AT:
                 raise self._no_mention(self._rows_without_mention)
-        return super().training_step(model, inputs, *args, **kwargs)
+        labels = inputs.get("labels")
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        if isinstance(labels, torch.Tensor) and not labels.is_floating_point():
+            self._look_at_first_losses(float(loss))
+        return loss
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss, at scored places alone where it is ours; see ``transformers.Trainer.compute_loss``."""
+        loss = self.objective.loss
+        with nullcontext() if loss is None else loss.scoring(self.model, inputs["labels"]):
+            return super().compute_loss(model, inputs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate with the plugin attached; see ``transformers.Trainer.evaluate``."""
@@ -154,8 +190,8 @@ class MapTuningTrainer(Trainer):
             raise TrainingError(f"the plugin is not attached to the model. {_TYPE_TOKENIZER}")
         with self.plugin.attach(self.model, self._tokenizer, linker=self._linker, form=self._form) as attachment:
             self._attachment = attachment
-            if isinstance(self.data_collator, TaskCollator):
-                self.data_collator.tokenizer = attachment.tokenizer
+            if isinstance(self.data_collator, LinkingCollator):
+                self.data_collator.use(attachment)
             yield self._find_hook()  # type: ignore[misc]
 
     def _use(self, attachment: Attachment) -> None:
@@ -165,8 +201,8 @@ class MapTuningTrainer(Trainer):
                 "the plugin is attached already, with a linker and a form of its own: linker= and form= would change "
                 "nothing. Leave them out, or type: plugin.detach(model)"
             )
-        if isinstance(self.data_collator, TaskCollator):
-            self.data_collator.tokenizer = attachment.tokenizer
+        if isinstance(self.data_collator, LinkingCollator):
+            self.data_collator.use(attachment)
 
     def _find_hook(self) -> EmbeddingHook | None:
         return next((hook for hook in find_hooks(self.model) if hook.mapping is self.plugin.mapping), None)
@@ -195,8 +231,63 @@ class MapTuningTrainer(Trainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        if isinstance(self.data_collator, TaskCollator):  # another may not know what to do with a text
+        if isinstance(self.data_collator, LinkingCollator):  # another may not know what to do with a text
             self._signature_columns = list(dict.fromkeys([*self._signature_columns, *TEXT_COLUMNS]))
+
+    def _look_at_first_losses(self, loss: float) -> None:
+        steps = _FIRST_STEPS * self.args.gradient_accumulation_steps
+        if len(self._first_losses) == steps:
+            return
+        self._first_losses.append(loss)
+        # What one step accumulates adds up to its mean loss.
+        if len(self._first_losses) == steps and (mean := sum(self._first_losses) / _FIRST_STEPS) < _NEAR_ZERO:
+            warnings.warn(
+                f"the loss is {mean:.3f} from the start: the frozen model knows these rows by heart, probably because "
+                "it was fine-tuned on them, and the mapping can learn next to nothing from them. Train on rows that it "
+                "has not seen; or type MapTuningTrainer(..., base_dropout=0.25), which helps a little.",
+                stacklevel=2,
+            )
+
+    # ---- batches --------------------------------------------------------------------------------------------------
+
+    def get_eval_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Return batches in which nothing is drawn at random; see ``transformers.Trainer.get_eval_dataloader``."""
+        with self._nothing_drawn():
+            return super().get_eval_dataloader(*args, **kwargs)
+
+    def get_test_dataloader(self, *args: Any, **kwargs: Any) -> Any:
+        """Return batches in which nothing is drawn at random; see ``transformers.Trainer.get_test_dataloader``."""
+        with self._nothing_drawn():
+            return super().get_test_dataloader(*args, **kwargs)
+
+    @contextmanager
+    def _nothing_drawn(self) -> Iterator[None]:
+        collator = self.data_collator
+        if isinstance(collator, MentionCollator):
+            self.data_collator = collator.for_evaluation()
+        try:
+            yield
+        finally:
+            self.data_collator = collator
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        grouped = self._grouped_by_length(self.train_dataset if train_dataset is None else train_dataset, batch)
+        return super()._get_train_sampler(train_dataset) if grouped is None else grouped
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        grouped = self._grouped_by_length(eval_dataset, self.args.eval_batch_size)
+        return super()._get_eval_sampler(eval_dataset) if grouped is None else grouped
+
+    def _grouped_by_length(self, data: Any, batch: int) -> LengthGroupedSampler | None:
+        """Do for rows of text what Trainer does for tokenized ones, if it is asked to group them by length."""
+        if self.args.train_sampling_strategy != "group_by_length" or not hasattr(data, "__len__") or len(data) == 0:
+            return None
+        if "text" not in data[0] or "input_ids" in data[0]:
+            return None
+        return LengthGroupedSampler(batch, lengths=[len(data[i]["text"]) for i in range(len(data))])
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if self.args.should_save:
@@ -207,3 +298,13 @@ class MapTuningTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         self.plugin.mapping.load(Path(str(self.state.best_model_checkpoint)) / MAPPING_NAME)
+
+
+class _CountEpochs(TrainerCallback):
+    """Tells the collator which epoch it is, so that it draws other mentions in each."""
+
+    def __init__(self, collator: MentionCollator) -> None:
+        self.collator = collator
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.collator.epoch = int(state.epoch or 0)

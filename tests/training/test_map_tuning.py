@@ -402,7 +402,7 @@ def test_evaluate_and_predict_attach_for_themselves(trainer, rows, model, wordpi
 
 
 def test_an_unknown_objective(trainer):
-    with pytest.raises(TrainingError, match="expected 'task', found 'magic'"):
+    with pytest.raises(TrainingError, match=r"expected one of 'task', .* found 'magic'"):
         trainer(objective="magic")
 
 
@@ -512,3 +512,20 @@ def test_a_stream_without_a_mention_is_refused_when_enough_of_it_was_seen(traine
     with pytest.raises(TrainingError, match=f"the first {rows_said} rows of the training data mention no entity"):
         run.train()
     assert torch.equal(weights(plugin), before)
+
+
+# ---- what was learned by heart -------------------------------------------------------------------------------------
+
+
+def test_rows_that_the_model_knows_by_heart_are_noticed(trainer, model, rows):
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor([20.0, 0.0]))
+    known = [row | {"label": 0} for row in rows]
+    with pytest.warns(UserWarning, match=r"knows these rows by heart.*base_dropout=0\.25"):
+        trainer(train_dataset=known, max_steps=8).train()
+
+
+def test_rows_that_it_does_not_know_are_fine(trainer, recwarn):
+    trainer(max_steps=10, gradient_accumulation_steps=2, per_device_train_batch_size=2).train()
+    assert not [warning for warning in recwarn if "by heart" in str(warning.message)]
