@@ -95,7 +95,7 @@ def test_aligned(
 ) -> float:
     """Fit an affine mapping in closed form and return the accuracy with it."""
     plugin = KnowledgePlugin.for_model(model, kb, tokenizer, mapping="affine")
-    align(plugin, model, tokenizer)
+    align(plugin, model, tokenizer, ridge=10.0)
     return test(plugin, model, tokenizer, examples)
 
 

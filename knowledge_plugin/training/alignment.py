@@ -1,11 +1,12 @@
-"""The mapping in closed form: from entity vectors to the word embeddings of the entities' own names."""
+"""The mapping in closed form: from entity vectors to the word embeddings of what is said about the entities."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import torch
 from torch import nn
@@ -16,39 +17,61 @@ from knowledge_plugin.injection.embeddings import embedding_rows, input_embeddin
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.plugin import KnowledgePlugin
 
+Targets = Literal["names", "descriptions", "words"]
+
 _BATCH = 8_192
+# Every tenth is held out to choose the ridge by, if that leaves enough to tell one strength from another.
+_HELD_OUT, _FEWEST = 10, 30
+# Tried in parts of the mean variance of the vectors' dimensions, summed over entities; without a choice, the middle.
+_STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 3))
 
 
 @dataclass(frozen=True)
 class AlignmentReport:
-    """How well vectors explain the word embeddings of names.
+    """How well vectors explain the word embeddings of what is said about their entities.
 
     Attributes:
-        entities: How many entities had a name to fit to.
-        r2: Share of the variance of the names' embeddings that the fit explains, on the entities it was fitted to.
+        targets: What the vectors were fitted to.
+        entities: How many entities (or words) had something to fit to.
+        r2: Share of the variance of the targets that the fit explains, on all that it was fitted to.
+        held_out_r2: The same on every tenth of them, by a fit to the others; ``None`` if they were too few. At 0 or
+            below, the vectors say nothing about the targets, and the mapping is worth nothing.
         ridge: The ridge strength.
     """
 
+    targets: Targets
     entities: int
     r2: float
+    held_out_r2: float | None
     ridge: float
 
 
 def align(
-    plugin: KnowledgePlugin, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, ridge: float = 10.0
+    plugin: KnowledgePlugin,
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    targets: Targets = "names",
+    words: Mapping[str, Sequence[float]] | None = None,
+    ridge: float | None = None,
 ) -> AlignmentReport:
     """Fit an affine mapping without labels and without training, in seconds.
 
-    The target of an entity is the mean of the word-embedding rows of its label's word pieces, as they would stand
-    within a sentence; ridge regression leads from vectors to targets. This is E-BERT's idea (Poerner et al., 2020,
-    section 3) with names in place of a shared vocabulary. The fitted rows are then stretched around their mean until
-    they are spread as widely as the names' embeddings. All entities of the knowledge base take part.
+    Ridge regression leads from vectors to word embeddings of the model. With ``"names"`` the target of an entity is
+    the mean of the word-embedding rows of its label's word pieces, as they would stand within a sentence; with
+    ``"descriptions"`` those of its description. With ``"words"`` it is E-BERT (Poerner et al., 2020, section 3): the
+    entity vectors come from a space in which words have vectors too, such as Wikipedia2Vec's, and the fit is to the
+    words that are in the model's vocabulary. The fitted rows are then stretched around their mean until they are
+    spread as widely as the targets. The plugin can be used at once, or be a start for map-tuning.
 
     Args:
         plugin: Its mapping must be ``"affine"``; it is overwritten.
         model: The frozen model; not changed, not even run.
         tokenizer: The model's own tokenizer.
-        ridge: Strength of the ridge, added to the diagonal of the sums of products of the centred vectors.
+        targets: What to fit to. All entities take part that have a name, or a description.
+        words: For ``"words"``: the vector of each word, in the space and of the width of the entity vectors.
+        ridge: Strength of the ridge, added to the diagonal of the sums of products of the centred vectors. ``None``
+            chooses the one that explains most of every tenth entity, which is held out, and then fits to all.
 
     Returns:
         What was fitted, and how well.
@@ -56,51 +79,101 @@ def align(
     Raises:
         IncompatibleModelError: The model's word embeddings are another space than the plugin was made for.
         MappingError: The mapping is an MLP, for which there is no closed form.
-        TrainingError: No entity has a label, or the ridge is negative.
+        TrainingError: There is nothing to fit to, the ridge is negative, or ``words`` do not fit.
 
     Example:
-        >>> align(plugin, model, tokenizer).r2  # doctest: +SKIP
-        0.31
+        >>> align(plugin, model, tokenizer).held_out_r2  # doctest: +SKIP
+        0.21
     """
     if plugin.config.mapping.kind != "affine":
         raise MappingError(
             f"align fits an affine mapping in closed form; this one is {plugin.config.mapping.kind!r}. Type: "
             "KnowledgePlugin.for_model(model, kb, mapping='affine'), or train this one with MapTuningTrainer."
         )
-    if not 0 <= ridge < math.inf:
+    if ridge is not None and not 0 <= ridge < math.inf:
         raise TrainingError(f"ridge: expected a number from 0 up, found {ridge}.")
     tokenizer = base_tokenizer(tokenizer)
     plugin.check_space(model)
-    sums = _Sums(plugin.config.mapping.input_dim, plugin.config.mapping.output_dim)
+    kept, held_out = (_Sums(plugin.config.mapping.input_dim, plugin.config.mapping.output_dim) for _ in range(2))
     embedding = input_embedding(model)
-    for rows, labels in _batches(plugin):
-        targets, named = _name_embeddings(labels, embedding, tokenizer)
-        sums.add(plugin.knowledge_base.vectors(torch.tensor(rows))[named], targets[named])
-    if sums.n == 0:
-        raise TrainingError("no entity of the knowledge base has a label that the tokenizer knows: nothing to fit to.")
-    weight, bias, r2 = sums.solve(ridge)
+    for vectors, texts in _batches(plugin, targets, words):
+        embedded, pieces = _mean_embeddings(texts, embedding, tokenizer)
+        fit = pieces == 1 if targets == "words" else pieces > 0
+        x, y = vectors[fit], embedded[fit]
+        number = torch.arange(kept.n + held_out.n, kept.n + held_out.n + len(x))
+        kept.add(x[number % _HELD_OUT > 0], y[number % _HELD_OUT > 0])
+        held_out.add(x[number % _HELD_OUT == 0], y[number % _HELD_OUT == 0])
+    whole = kept + held_out
+    if whole.n == 0:
+        missing = {"names": "a label", "descriptions": "a description", "words": "a word"}[targets]
+        raise TrainingError(
+            f"no entity of the knowledge base has {missing} that the tokenizer knows: nothing to fit to."
+        )
+    ridge, held_out_r2 = _choose_ridge(kept, held_out, ridge)
+    weight, bias = whole.solve(ridge)
+    r2 = whole.r2(weight, bias, whole.y / whole.n)
+    weight, bias = whole.stretched(weight)
     with torch.no_grad():
         for parameter, value in zip(plugin.mapping.parameters(), (weight.T, bias), strict=True):
             parameter.copy_(value)
-    return AlignmentReport(sums.n, r2, ridge)
+    return AlignmentReport(targets, whole.n, r2, held_out_r2, ridge)
 
 
-def _batches(plugin: KnowledgePlugin) -> Iterator[tuple[list[int], list[str]]]:
-    labels = iter(plugin.knowledge_base.labels())
-    start = 0
-    while batch := list(islice(labels, _BATCH)):
-        yield list(range(start, start + len(batch))), batch
+def _choose_ridge(kept: _Sums, held_out: _Sums, ridge: float | None) -> tuple[float, float | None]:
+    """Return the strength that explains most of what is held out, and how much that is."""
+    scale = float((kept + held_out).centred_xx().diagonal().mean())
+    if kept.n + held_out.n < _FEWEST:
+        return _STRENGTHS[len(_STRENGTHS) // 2] * scale if ridge is None else ridge, None
+    tried = [strength * scale for strength in _STRENGTHS] if ridge is None else [ridge]
+    explained = {strength: held_out.r2(*kept.solve(strength), kept.y / kept.n) for strength in tried}
+    best = max(explained, key=explained.__getitem__)
+    return best, explained[best]
+
+
+def _batches(
+    plugin: KnowledgePlugin, targets: Targets, words: Mapping[str, Sequence[float]] | None
+) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    """Yield vectors ``[n, dim]`` and the texts that they are fitted to; an empty text is nothing to fit to."""
+    if (words is None) == (targets == "words"):
+        raise TrainingError(
+            "the vectors of words belong to targets='words'. Type: align(..., targets='words', words={...})"
+        )
+    if words is not None:
+        yield from _word_batches(words, plugin.config.mapping.input_dim)
+        return
+    if targets not in ("names", "descriptions"):
+        raise TrainingError(f"targets: expected 'names', 'descriptions' or 'words', found {targets!r}.")
+    kb, start = plugin.knowledge_base, 0
+    texts: Iterable[str] = kb.labels() if targets == "names" else (entity.description or "" for entity in kb)
+    texts = iter(texts)
+    while batch := list(islice(texts, _BATCH)):
+        yield kb.vectors(torch.arange(start, start + len(batch))), batch
         start += len(batch)
 
 
-def _name_embeddings(
-    labels: list[str], embedding: nn.Embedding, tokenizer: PreTrainedTokenizerBase
+def _word_batches(words: Mapping[str, Sequence[float]], dim: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    items = iter(words.items())
+    while batch := list(islice(items, _BATCH)):
+        wrong = next(((word, vector) for word, vector in batch if len(vector) != dim), None)
+        if wrong is not None:
+            raise TrainingError(
+                f"words: expected vectors of width {dim}, as those of the entities, found {len(wrong[1])} for "
+                f"{wrong[0]!r:.80}. Words and entities must be of one space, such as Wikipedia2Vec's."
+            )
+        vectors = torch.stack([torch.as_tensor(vector, dtype=torch.float32) for _, vector in batch])
+        if not bool(vectors.isfinite().all()):
+            raise TrainingError("words: found NaN or infinite numbers in the vectors.")
+        yield vectors, [word for word, _ in batch]
+
+
+def _mean_embeddings(
+    texts: list[str], embedding: nn.Embedding, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean embedding of each label's word pieces, ``[n, width]``, and which labels have any, ``[n]``."""
+    """Return the mean embedding of each text's word pieces, ``[n, width]``, and how many it has, ``[n]``."""
     # A word in front, taken off again by offsets: byte-level tokenizers write a name in a sentence otherwise than one
     # at the beginning of a text.
     before = "a "
-    encoded = tokenizer([before + label for label in labels], add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer([before + text for text in texts], add_special_tokens=False, return_offsets_mapping=True)
     owners: list[int] = []
     pieces: list[int] = []
     for i, (ids, spans) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
@@ -108,11 +181,11 @@ def _name_embeddings(
         owners += [i] * len(inside)
         pieces += inside
     owner = torch.tensor(owners, dtype=torch.long)
-    counts = torch.bincount(owner, minlength=len(labels))
+    counts = torch.bincount(owner, minlength=len(texts))
     rows, place = torch.unique(torch.tensor(pieces, dtype=torch.long), return_inverse=True)
     words = embedding_rows(embedding, rows).double()[place]
-    sums = torch.zeros(len(labels), embedding.weight.shape[1], dtype=torch.float64).index_add_(0, owner, words)
-    return sums / counts.clamp(min=1)[:, None], counts > 0
+    sums = torch.zeros(len(texts), embedding.weight.shape[1], dtype=torch.float64).index_add_(0, owner, words)
+    return sums / counts.clamp(min=1)[:, None], counts
 
 
 class _Sums:
@@ -135,17 +208,39 @@ class _Sums:
         self.xy += x.T @ y
         self.yy += y.square().sum()
 
-    def solve(self, ridge: float) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Return weight ``[inputs, outputs]``, bias ``[outputs]``, and R² of the fit before it is stretched."""
-        mean_x, mean_y = self.x / self.n, self.y / self.n
-        xx = self.xx - self.n * torch.outer(mean_x, mean_x)
-        xy = self.xy - self.n * torch.outer(mean_x, mean_y)
-        yy = float(self.yy - self.n * mean_y.square().sum())
+    def __add__(self, other: _Sums) -> _Sums:
+        both = _Sums(len(self.x), len(self.y))
+        both.n = self.n + other.n
+        for name in ("x", "y", "xx", "xy", "yy"):
+            setattr(both, name, getattr(self, name) + getattr(other, name))
+        return both
+
+    def centred_xx(self) -> torch.Tensor:
+        return self.xx - torch.outer(self.x, self.x) / self.n
+
+    def centred_yy(self) -> float:
+        return float(self.yy - self.y.square().sum() / self.n)
+
+    def solve(self, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight ``[inputs, outputs]`` and bias ``[outputs]``."""
+        xx, xy = self.centred_xx(), self.xy - torch.outer(self.x, self.y) / self.n
         # With no ridge and fewer entities than dimensions there are many solutions; lstsq takes the smallest.
         weight = torch.linalg.lstsq(xx + ridge * torch.eye(len(xx), dtype=xx.dtype), xy, driver="gelsd").solution
-        fitted = float((weight * (xx @ weight)).sum())
-        r2 = 1 - (yy - 2 * float((weight * xy).sum()) + fitted) / yy if yy > 0 else 0.0
-        # A fit that explains little keeps close to the mean. Stretched until the rows lie as far from it as the names
-        # do, the entities are told apart: in the geography example that is worth 6.5 and 9.1 points.
-        weight = weight * math.sqrt(yy / fitted) if fitted > 0 else weight
-        return weight, mean_y - mean_x @ weight, r2
+        return weight, (self.y - self.x @ weight) / self.n
+
+    def r2(self, weight: torch.Tensor, bias: torch.Tensor, mean: torch.Tensor) -> float:
+        """Return the share of the squared distances from ``mean`` that a fit explains."""
+        around_mean = float(self.yy - 2 * mean @ self.y + self.n * mean.square().sum())
+        fitted = (weight * (self.xx @ weight)).sum() + 2 * bias @ (self.x @ weight) + self.n * bias.square().sum()
+        left = float(self.yy - 2 * (weight * self.xy).sum() - 2 * bias @ self.y + fitted)
+        return 1 - left / around_mean if around_mean > 0 else 0.0
+
+    def stretched(self, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return weight and bias that spread the rows around their mean as the targets are spread.
+
+        A fit that explains little keeps close to the mean. Stretched, the entities are told apart: in the geography
+        example that is worth 6.5 and 9.1 points.
+        """
+        fitted = float((weight * (self.centred_xx() @ weight)).sum())
+        weight = weight * math.sqrt(max(self.centred_yy(), 0) / fitted) if fitted > 0 else weight
+        return weight, (self.y - self.x @ weight) / self.n

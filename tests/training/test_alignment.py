@@ -199,3 +199,120 @@ def test_a_ridge_that_is_no_number_is_refused(model, wordpiece, kb, ridge):
     plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
     with pytest.raises(TrainingError, match="ridge"):
         align(plugin, model, wordpiece, ridge=ridge)
+
+
+# ---- the ridge, chosen by what is held out -------------------------------------------------------------------------
+
+
+def noisy_plugin(model, tokenizer, noise):
+    """Vectors that say something about names, and a lot of other things."""
+    names = torch.stack([name_embedding(model, tokenizer, name) for name in NAMES])
+    generator = torch.Generator().manual_seed(4)
+    about = names @ torch.linalg.qr(torch.randn(16, 16, generator=generator)).Q / names.std()
+    other = noise * torch.randn(len(NAMES), 40, generator=generator)
+    entities = [Entity(f"x:{i}", name) for i, name in enumerate(NAMES)]
+    kb = KnowledgeBase.from_entities(entities, torch.cat([about + other[:, :16], other[:, 16:]], 1), name="noisy")
+    return KnowledgePlugin.for_model(model, kb, mapping="affine")
+
+
+def test_the_ridge_explains_more_of_what_is_held_out_than_others_do(model, wordpiece):
+    plugin = noisy_plugin(model, wordpiece, noise=1.0)
+    chosen = align(plugin, model, wordpiece)
+    others = [align(plugin, model, wordpiece, ridge=ridge).held_out_r2 for ridge in (0, 1e-3, 1e5)]
+    assert 0 < chosen.held_out_r2 < chosen.r2
+    assert all(chosen.held_out_r2 >= other for other in others)
+    assert max(others) < chosen.held_out_r2 + 1e-9
+
+
+def test_clean_vectors_want_less_ridge_than_noisy_ones(model, wordpiece):
+    clean, noisy = (align(noisy_plugin(model, wordpiece, n), model, wordpiece) for n in (0.01, 3.0))
+    assert clean.held_out_r2 > 0.9 > noisy.held_out_r2
+    assert clean.ridge < noisy.ridge
+
+
+def test_vectors_that_say_nothing_are_told_by_what_is_held_out(model, wordpiece):
+    entities = [Entity(f"x:{i}", name) for i, name in enumerate(NAMES)]
+    vectors = torch.randn(len(NAMES), 60, generator=torch.Generator().manual_seed(2))
+    kb = KnowledgeBase.from_entities(entities, vectors, name="noise")
+    report = align(KnowledgePlugin.for_model(model, kb, mapping="affine"), model, wordpiece, ridge=0)
+    assert report.r2 > 0.3
+    assert report.held_out_r2 < 0
+
+
+def test_too_few_to_choose_by(model, wordpiece, kb):
+    report = align(KnowledgePlugin.for_model(model, kb, mapping="affine"), model, wordpiece)
+    assert report.held_out_r2 is None
+    assert report.ridge > 0
+
+
+# ---- other targets -------------------------------------------------------------------------------------------------
+
+
+def test_descriptions_as_targets(model, wordpiece):
+    meaning = torch.stack([name_embedding(model, wordpiece, name) for name in NAMES])
+    entities = [Entity(f"x:{i}", f"w {i}", description=name) for i, name in enumerate(NAMES)]
+    entities.append(Entity("x:none", "w"))
+    vectors = torch.cat([meaning * 20, torch.ones(1, 16)])
+    plugin = KnowledgePlugin.for_model(
+        model, KnowledgeBase.from_entities(entities, vectors, name="d"), mapping="affine"
+    )
+    report = align(plugin, model, wordpiece, targets="descriptions", ridge=1e-6)
+    assert (report.targets, report.entities) == ("descriptions", len(NAMES))
+    found = plugin.word_embeddings([f"x:{i}" for i in range(len(NAMES))])
+    torch.testing.assert_close(found, meaning, atol=1e-4, rtol=1e-3)
+
+
+def shared_space(model, tokenizer):
+    """Words of the vocabulary, and entities, in one other space."""
+    mixing = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(3))).Q
+    vocabulary = [
+        "the",
+        "museum",
+        "in",
+        "opened",
+        "and",
+        "mayor",
+        "of",
+        "came",
+        "to",
+        "see",
+        "it",
+        "a",
+        "train",
+        "from",
+    ]
+    vocabulary += ["every", "morning", "river", "is", "she", "town", "bought", "house", "near", "harbour", "last"]
+    words = {word: name_embedding(model, tokenizer, word) @ mixing for word in vocabulary}
+    target = torch.randn(3, 16, generator=torch.Generator().manual_seed(5)) * 0.02
+    entities = [Entity(f"x:{i}", f"Nobody {i}") for i in range(3)]
+    return words, KnowledgeBase.from_entities(entities, target @ mixing, name="w2v"), target
+
+
+def test_words_that_both_vocabularies_share(model, wordpiece):
+    words, kb, target = shared_space(model, wordpiece)
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    unknown = {"qqqzz xyq": torch.full((16,), 100.0)}  # several pieces: in one vocabulary only
+    report = align(plugin, model, wordpiece, targets="words", words=words | unknown, ridge=1e-9)
+    assert (report.targets, report.entities) == ("words", len(words))
+    torch.testing.assert_close(plugin.word_embeddings(["x:0", "x:1", "x:2"]), target, atol=1e-4, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"targets": "words"}, "words={...}"),
+        ({"words": {"a": [0.0] * 16}}, "targets='words'"),
+        ({"targets": "words", "words": {"a": [0.0] * 3}}, "width 16.* found 3 for 'a'"),
+        ({"targets": "words", "words": {"a": [math.nan] * 16}}, "NaN"),
+        ({"targets": "words", "words": {}}, "nothing to fit to"),
+        ({"targets": "descriptions"}, "no entity .* has a description"),
+        ({"targets": "magic"}, "expected 'names', 'descriptions' or 'words'"),
+    ],
+)
+def test_nothing_to_fit_to(model, wordpiece, options, hint):
+    _, kb, _ = shared_space(model, wordpiece)
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    before = plugin.word_embeddings(["x:0"])
+    with pytest.raises(TrainingError, match=hint):
+        align(plugin, model, wordpiece, **options)
+    assert torch.equal(plugin.word_embeddings(["x:0"]), before)
