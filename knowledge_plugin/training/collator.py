@@ -10,6 +10,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.attachment import Attachment
+from knowledge_plugin.injection.embeddings import bare_model
 
 # What the collators read of a row beside what the model's forward takes.
 TEXT_COLUMNS = ("text", "text_pair", "mentions")
@@ -40,16 +41,23 @@ class TaskCollator(LinkingCollator):
         tokenizer: The attachment's tokenizer; may be set later, before the first batch.
     """
 
+    classes: int | None = None
+
+    def use(self, attachment: Attachment) -> None:
+        """Make batches for the model of an attachment."""
+        super().use(attachment)
+        self.classes = _classes(attachment.model)
+
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return a batch of tensors.
 
         Raises:
-            TrainingError: Rows have neither ``text`` nor ``input_ids``, or a label is a text.
+            TrainingError: Rows have neither ``text`` nor ``input_ids``, or a label is a text, or none of the head's.
         """
         assert self.tokenizer is not None
         label = next((name for name in ("labels", "label") if name in rows[0]), None)
         if label is not None:
-            _check_labels(label, [row[label] for row in rows])
+            _check_labels(label, [row[label] for row in rows], self.classes)
         if "input_ids" in rows[0]:
             known = [{k: v for k, v in row.items() if k not in TEXT_COLUMNS} for row in rows]
             return dict(DataCollatorWithPadding(self.tokenizer)(known))
@@ -70,9 +78,30 @@ class TaskCollator(LinkingCollator):
         return batch
 
 
-def _check_labels(name: str, labels: list[Any]) -> None:
+def _check_labels(name: str, labels: list[Any], classes: int | None) -> None:
     if (word := next((label for label in labels if isinstance(label, str)), None)) is not None:
         raise TrainingError(
             f"a row of the dataset has the {name} {word!r:.80}; expected a number. Type: row[{name!r}] = "
             f"model.config.label2id[row[{name!r}]]"
         )
+    numbers = torch.as_tensor(labels) if not isinstance(labels[0], (list, tuple)) else None
+    if classes is None or numbers is None or numbers.dim() != 1 or numbers.is_floating_point():
+        return  # regression, several labels a row, or a head that says itself what it expects
+    outside = numbers[((numbers < 0) | (numbers >= classes)) & (numbers != -100)]
+    if len(outside):
+        raise TrainingError(
+            f"a row of the dataset has the {name} {int(outside[0])}, but the model's head has {classes} classes: "
+            f"expected a number from 0 to {classes - 1}. Load the checkpoint that belongs to these labels, or give it "
+            "num_labels=... before it is fine-tuned."
+        )
+
+
+def _classes(model: torch.nn.Module) -> int | None:
+    """Return how many classes a classifier tells apart, ``None`` for any other head."""
+    model = bare_model(model)
+    config = getattr(model, "config", None)
+    classes, kind = getattr(config, "num_labels", None), getattr(config, "problem_type", None)
+    is_classifier = type(model).__name__.endswith("ForSequenceClassification")
+    return (
+        classes if is_classifier and classes and classes > 1 and kind in (None, "single_label_classification") else None
+    )

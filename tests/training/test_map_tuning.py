@@ -417,6 +417,21 @@ def test_a_tokenizer_is_needed(trainer):
         trainer(processing_class=None)
 
 
+@pytest.mark.parametrize("label", [2, -1, 99])
+def test_a_label_that_the_head_has_not(trainer, rows, plugin, label):
+    before = weights(plugin)
+    run = trainer(train_dataset=[*rows[:5], rows[5] | {"label": label}, *rows[6:]])
+    with pytest.raises(TrainingError, match=f"label {label}, but the model's head has 2 classes"):
+        run.train()
+    assert torch.equal(weights(plugin), before)
+
+
+def test_rows_that_are_not_scored_may_say_so(trainer, rows):
+    run = trainer(train_dataset=[*rows[:5], rows[5] | {"label": -100}, *rows[6:]])
+    run.train()
+    assert run.state.global_step == 6
+
+
 def test_without_training_data(trainer):
     with pytest.raises((TrainingError, ValueError), match="train"):
         trainer(train_dataset=None).train()
