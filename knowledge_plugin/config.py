@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 import warnings
@@ -44,6 +45,7 @@ StorageDType = Literal["float32", "float16", "bfloat16", "int8"]
 LinkerKind = Literal["dictionary", "external"]
 
 _Config = TypeVar("_Config")
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 def check_bound(name: str, value: int, upper: int, lower: int = 1) -> None:
@@ -268,7 +270,7 @@ def read_config(folder: str | Path, cls: type[_Config]) -> _Config:
 
     Raises:
         ArtifactError: There is no such folder, or no ``config.json`` in it, or it describes another thing.
-        FormatVersionError: The file was written by a package of a newer major format.
+        FormatVersionError: The file is in a newer, or an older, major format than this package reads.
         ConfigError: The file is no JSON object, or a value is missing, of the wrong type or out of bounds.
     """
     path = Path(folder) / CONFIG_NAME
@@ -299,11 +301,20 @@ def _check_format_version(path: Path, found: object, written_by: object) -> None
     major = found.split(".")[0] if isinstance(found, str) else ""
     if not (major.isascii() and major.isdigit()):
         raise ConfigError(f"{path}: format_version: expected a text like {FORMAT_VERSION!r}, found {found!r:.80}.")
-    if major.lstrip("0") != FORMAT_VERSION.split(".")[0]:
+    major, ours = major.lstrip("0"), FORMAT_VERSION.split(".")[0]
+    if major == ours:
+        return
+    message = f"{path} is written in format {found:.20} (by {LIBRARY_NAME} {written_by!s:.20})"
+    # Compared as texts: Python would not turn thousands of digits into a number.
+    if (len(major), major) < (len(ours), ours):
         raise FormatVersionError(
-            f"{path} is written in format {found:.20} (by {LIBRARY_NAME} {written_by!s:.20}); version "
-            f"{LIBRARY_VERSION} reads format {FORMAT_VERSION}. Type: pip install --upgrade {LIBRARY_NAME}"
+            f"{message}, which is older than format {FORMAT_VERSION} that version {LIBRARY_VERSION} reads. Make it "
+            "anew from its entities, or ask its author for a newer one."
         )
+    raise FormatVersionError(
+        f"{message}; version {LIBRARY_VERSION} reads format {FORMAT_VERSION}. "
+        f"Type: pip install --upgrade {LIBRARY_NAME}"
+    )
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -332,7 +343,10 @@ def _parse(hint: Any, value: Any, where: str) -> Any:
         return [_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
         _expect(dict, value, where)
-        return {key: _parse(arguments[1], item, f"{where}: {key}") for key, item in value.items()}
+        return {
+            _parse(arguments[0], key, f"{where}: a key"): _parse(arguments[1], item, f"{where}: {key}")
+            for key, item in value.items()
+        }
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else _parse_dataclass(hint, _expect(dict, value, where), where)
     return _expect(hint, value, where)
@@ -358,4 +372,7 @@ def _expect(cls: Any, value: Any, where: str) -> Any:
     # bool is an int to Python; in a config it is a mistake.
     if not isinstance(value, cls) or (isinstance(value, bool) and cls is not bool):
         raise ConfigError(f"{where}: expected {cls.__name__}, found {type(value).__name__} ({value!r:.80}).")
+    if isinstance(value, str) and _HALF_A_PAIR.search(value):
+        # JSON can say it, but no file name, table or card can hold it.
+        raise ConfigError(f"{where}: expected Unicode, found half a surrogate pair ({value!r:.80}).")
     return value

@@ -47,11 +47,19 @@ class KnowledgeBaseError(KnowledgePluginError, ValueError):
     """Entities, names or vectors that make no knowledge base."""
 
 
+class UnknownRowError(KnowledgeBaseError, IndexError):
+    """A row number that the knowledge base does not have."""
+
+
 class UnknownEntityError(KnowledgeBaseError, KeyError):
     """An entity id that is not in the knowledge base."""
 
     # KeyError shows the repr of its argument; a sentence should be shown as a sentence.
     __str__ = Exception.__str__
+
+
+class ReaderError(KnowledgePluginError, ValueError):
+    """A file to build a knowledge base from is damaged, out of bounds, or in another form; says file and line."""
 
 
 class MentionError(KnowledgePluginError, ValueError):

@@ -168,9 +168,13 @@ class KnowledgePlugin:
             load = partial(cls.from_pretrained, name_or_path, **options)
             return load(subfolder=next(iter(several))) if len(several) == 1 else _OneOfSeveral(several, load)
         config = read_config(folder, KnowledgePluginConfig)
-        if set(config.files) != {MAPPING_NAME}:
+        if MAPPING_NAME not in config.files:
             raise ArtifactError(
                 f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}."
+            )
+        if unknown := sorted(set(config.files) - {MAPPING_NAME}):
+            warnings.warn(
+                f"{folder}: ignoring files that this version does not know: {', '.join(unknown)[:200]}.", stacklevel=2
             )
         check_sums(folder, config.files)  # the mapping is small, so its sum is checked each time
         knowledge_base = _open_knowledge_base(

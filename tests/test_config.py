@@ -92,6 +92,18 @@ def test_newer_major_formats_are_refused(tmp_path, found):
         read_config(edited(tmp_path, KB_CONFIG, format_version=found), KnowledgeBaseConfig)
 
 
+@pytest.mark.parametrize("found", ["0.9", "0", "00.3"])
+def test_older_formats_are_refused_without_advice_to_upgrade(tmp_path, found):
+    with pytest.raises(FormatVersionError, match=r"older than format 1\.0.*Make it anew") as caught:
+        read_config(edited(tmp_path, KB_CONFIG, format_version=found), KnowledgeBaseConfig)
+    assert "upgrade" not in str(caught.value)
+
+
+def test_a_format_version_of_very_many_digits(tmp_path):
+    with pytest.raises(FormatVersionError, match="upgrade"):
+        read_config(edited(tmp_path, KB_CONFIG, format_version="9" * 10_000), KnowledgeBaseConfig)
+
+
 @pytest.mark.parametrize("found", [None, 1, 1.0, "", "one", "v1", ["1"], "²", "-1.0"])
 def test_a_format_version_is_a_text_of_numbers(tmp_path, found):
     with pytest.raises(ConfigError, match="format_version"):
@@ -102,6 +114,13 @@ def test_unknown_keys_warn_and_are_left_out(tmp_path):
     edited(tmp_path, KB_CONFIG, from_the_future=1)
     with pytest.warns(UserWarning, match="from_the_future"):
         assert read_config(tmp_path, KnowledgeBaseConfig) == KB_CONFIG
+
+
+@pytest.mark.parametrize("place", ["name", "license", "files"])
+def test_half_a_surrogate_pair_in_a_file(tmp_path, place):
+    value = {"\ud800": {"size": 1, "sha256": "0" * 64}} if place == "files" else "Paris \udc00"
+    with pytest.raises(ConfigError, match=f"{place}: .*Unicode"):
+        read_config(edited(tmp_path, KB_CONFIG, **{place: value}), KnowledgeBaseConfig)
 
 
 def test_a_knowledge_base_is_no_plugin_and_the_reverse(tmp_path):
@@ -160,6 +179,9 @@ def test_a_checksum_is_64_lower_case_hexadecimal_digits(sha256):
         ({"rows": "5"}, r"rows: expected int, found str"),
         ({"rows": True}, r"rows: expected int, found bool"),
         ({"files": {"a": "b"}}, r"files: a: expected dict, found str"),
+        ({"files": {3: FileConfig(1, "0" * 64)}}, r"files: a key: expected str, found int"),
+        ({"files": {"\ud800": FileConfig(1, "0" * 64)}}, r"files: a key: expected Unicode"),
+        ({"name": "\ud800"}, r"name: expected Unicode, found half a surrogate pair \('\\ud800'\)"),
     ],
 )
 def test_types_are_checked_when_a_config_is_made(changes, message):

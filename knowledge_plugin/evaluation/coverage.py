@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.knowledge_base.lookup import MAX_ALIAS_LENGTH
-from knowledge_plugin.knowledge_base.normalization import normalize
+from knowledge_plugin.knowledge_base.lookup import alias_key
 from knowledge_plugin.linking import DictionaryLinker
 
 
@@ -13,6 +12,9 @@ def count_unlinkable(knowledge_base: KnowledgeBase) -> int:
 
     These are entities called by function words, single characters or very long texts alone, and those without a name.
     All names are read: seconds for millions. An entity that shares its names with more popular ones is not counted.
+
+    Raises:
+        ArtifactError: A name leads to an entity that is not there.
 
     Example:
         >>> from knowledge_plugin import Entity, KnowledgeBase
@@ -26,6 +28,6 @@ def count_unlinkable(knowledge_base: KnowledgeBase) -> int:
     linkable = bytearray(len(knowledge_base))
     for name, row, _ in knowledge_base.names():
         if not linkable[row]:
-            key = normalize(name, linker.case).strip()
-            linkable[row] = linker.min_length <= len(key) <= MAX_ALIAS_LENGTH and key.lower() not in linker.stop_words
+            key = alias_key(name, linker.case)
+            linkable[row] = key is not None and linker.accepts(key)
     return len(linkable) - sum(linkable)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -14,9 +15,16 @@ from pathlib import Path
 from knowledge_plugin.config import CONFIG_NAME, LIBRARY_NAME, MAX_CONFIG_BYTES, FileConfig
 from knowledge_plugin.errors import ArtifactError, KnowledgePluginError, SaveError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _STAGING_PREFIX, _UNDOING_PREFIX = ".saving-", ".undoing-"
-# Within the staging folder: what is saved, what it replaces, and a file that says that all of it is there.
-_NEW, _OLD, _READY = "new", "old", "ready"
+# Within the staging folder: what is saved, what it replaces, a file that says that all of it is there, and one that
+# stays locked as long as the process that saves is alive.
+_NEW, _OLD, _READY, _LOCK = "new", "old", "ready", "lock"
+_README = "README.md"  # what a person wrote there is kept by whoever writes the card
 
 
 @contextmanager
@@ -36,8 +44,8 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
         An empty folder on the same disk.
 
     Raises:
-        SaveError: The disk is full, the folder is not writable, the path is a file, or the ``config.json`` that stands
-            there describes something else, such as a checkpoint.
+        SaveError: The disk is full, the folder is not writable, the path is a file, the ``config.json`` that stands
+            there describes something else, such as a checkpoint, or none stands there and a file would be overwritten.
 
     Example:
         >>> import tempfile
@@ -50,17 +58,23 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
     """
     target = Path(folder)
     staging: Path | None = None
+    lock: int | None = None
     try:
         if (file := next((p for p in (target, *target.parents) if p.exists() and not p.is_dir()), None)) is not None:
             raise SaveError(f"could not save to {target}: {file} is a file. Name a folder.")
         target.mkdir(parents=True, exist_ok=True)
         finish_save(target)
+        _remove_abandoned(target)
         staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=target))
+        lock = _show_alive(staging)
         new = staging / _NEW
         new.mkdir()
         yield new
-        _check_kinds(new, target)
-        _commit(staging, target, replaces)
+        names = _names(new)
+        obsolete = sorted({p.relative_to(target) for pattern in replaces for p in target.glob(pattern)} - set(names))
+        _check_kinds(new, target, names)
+        _check_owners(target, names, obsolete)
+        _commit(staging, target, names, obsolete)
     except KnowledgePluginError:
         raise
     except Exception as error:
@@ -74,17 +88,58 @@ def staged(folder: str | Path, replaces: tuple[str, ...] = ()) -> Iterator[Path]
     finally:
         if staging is not None:
             shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
-def _commit(staging: Path, target: Path, replaces: tuple[str, ...]) -> None:
+def _show_alive(staging: Path) -> int | None:
+    """Lock a file of the staging folder, which ends when it is closed or the process does, however it does.
+
+    The file gets its name when it is locked: nobody ever finds it unlocked while its process lives.
+    """
+    if fcntl is None:
+        return None
+    lock = os.open(staging / f"{_LOCK}-", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(lock, socket.gethostname().encode())
+        os.rename(staging / f"{_LOCK}-", staging / _LOCK)
+    except OSError:  # a disk without locks: what stays behind if the process dies is left there
+        pass
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that are surely gone were writing: of this machine, and with nobody holding the lock.
+
+    A disk may be shared with machines whose locks do not show here; what they left is theirs to remove.
+    """
+    if fcntl is None:
+        return
+    for staging in folder.glob(f"{_STAGING_PREFIX}*"):
+        if staging.is_symlink():
+            continue
+        with suppress(OSError):  # no lock there, or one that is held
+            lock = os.open(staging / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                is_of_this_machine = os.read(lock, 1000) == socket.gethostname().encode()
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if is_of_this_machine and not (staging / _READY).exists():  # else readers have yet to finish it
+                    shutil.rmtree(staging, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _commit(staging: Path, target: Path, names: list[Path], obsolete: list[Path]) -> None:
     new, old = staging / _NEW, staging / _OLD
-    names = _names(new)
-    obsolete = sorted({path.relative_to(target) for pattern in replaces for path in target.glob(pattern)} - set(names))
     replaced = [name for name in [*obsolete, *names] if (target / name).is_file()]
     try:
         for name in replaced:
             (old / name).parent.mkdir(parents=True, exist_ok=True)
-            _link(target / name, old / name)
+            link_or_copy(target / name, old / name)
         (staging / _READY).touch()
         _move(new, target, names)
         for name in obsolete:
@@ -108,14 +163,28 @@ def _undo(staging: Path, target: Path, replaced: list[Path], names: list[Path]) 
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _check_kinds(new: Path, target: Path) -> None:
+def _check_kinds(new: Path, target: Path, names: list[Path]) -> None:
     """Refuse to put an artifact in the place of a checkpoint, or of an artifact of another kind."""
-    for name in _names(new):
+    for name in names:
         path = target / name
         if name.name == CONFIG_NAME and path.is_file() and (found := _kind(path)) != (saved := _kind(new / name)):
             raise SaveError(
                 f"{path} belongs to {found}; saving {saved} over it would destroy that. Nothing was changed. Name "
                 f"another folder, for example {target.resolve()}-new, or remove what is there."
+            )
+
+
+def _check_owners(target: Path, names: list[Path], obsolete: list[Path]) -> None:
+    """Refuse to overwrite or remove a file that no config beside it claims: it is somebody else's."""
+    roots = [name.parent for name in names if name.name == CONFIG_NAME]
+    for name in [*names, *obsolete]:
+        root = max((root for root in roots if root in name.parents), key=lambda r: len(r.parts), default=Path())
+        path = target / name
+        if name.name != _README and path.is_file() and not (target / root / CONFIG_NAME).is_file():
+            raise SaveError(
+                f"{path} was not written by this package, or there is no {CONFIG_NAME} any more that says so; saving "
+                f"would destroy it. Nothing was changed. Name another folder, for example {target.resolve()}-new, or "
+                "remove what is there."
             )
 
 
@@ -154,7 +223,12 @@ def _move(new: Path, target: Path, names: list[Path]) -> None:
             # A reader found the save half done, and moved this file: see finish_save.
 
 
-def _link(source: Path, destination: Path) -> None:
+def link_or_copy(source: Path, destination: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be: on another disk, or one without hard links.
+
+    Both names mean the same bytes from then on. That is safe for whatever :func:`staged` has written: it puts new
+    files in the place of old ones, and never writes into one.
+    """
     try:
         os.link(source, destination)
     except OSError:  # a disk without hard links
@@ -233,8 +307,17 @@ def check_sums(folder: str | Path, files: Mapping[str, FileConfig]) -> None:
     """
     check_sizes(folder, files)
     for name, expected in files.items():
-        if checksum(inside(folder, name)) != expected.sha256:
-            raise ArtifactError(
-                f"{inside(folder, name)} does not have the checksum that the config declares: the file was altered. "
-                "Download or save the artifact again."
-            )
+        check_sum(inside(folder, name), expected)
+
+
+def check_sum(path: Path, expected: FileConfig) -> None:
+    """Compare the SHA-256 of one file with what its config declares; reads every byte.
+
+    Raises:
+        ArtifactError: It is another one.
+    """
+    if checksum(path) != expected.sha256:
+        raise ArtifactError(
+            f"{path} does not have the checksum that the config declares: the file was altered. "
+            "Download or save the artifact again."
+        )

@@ -58,8 +58,18 @@ class MappingNetwork(nn.Module):
         return next(self.parameters()).device
 
     def save(self, path: Path) -> None:
-        """Write the weights as safetensors."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        """Write the weights as safetensors, in float32 whatever they are here.
+
+        Raises:
+            MappingError: A weight is NaN or infinite. Nothing is written.
+        """
+        tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        for name, tensor in tensors.items():
+            if not bool(tensor.isfinite().all()):
+                raise MappingError(
+                    f"{name} of the mapping network holds NaN or infinity: training has diverged. Nothing was saved. "
+                    "Train it anew with a smaller learning rate, or load an earlier checkpoint."
+                )
         save_file(tensors, path, {"format": "pt"})
 
     def load(self, path: Path) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import marisa_trie
 import numpy as np
@@ -21,12 +22,25 @@ from huggingface_hub import cached_assets_path
 from knowledge_plugin.config import LIBRARY_NAME, MAX_ROWS, Case
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
 from knowledge_plugin.knowledge_base.normalization import normalize
+from knowledge_plugin.knowledge_base.rows import check_priors, check_rows
 
 # Raised whenever the files below change, so that an old cache is rebuilt and not misread.
 _CACHE_FORMAT = 1
 # A longer name is not looked for in text: nobody writes it out, and every word of every text would pay for it.
 MAX_ALIAS_LENGTH = 200
 _TRIE, _MANIFEST = "keys.marisa", "manifest.json"
+AnyLookup = TypeVar("AnyLookup", bound="_Lookup")
+
+
+def alias_key(name: str, case: Case) -> str | None:
+    """Return the key that a name is looked up by, or ``None`` if it never is: blank, very long, or with a NUL.
+
+    Example:
+        >>> alias_key(" Paris ", "insensitive")
+        'paris'
+    """
+    key = normalize(name, case).strip()
+    return key if key and len(key) <= MAX_ALIAS_LENGTH and "\0" not in key else None
 
 
 class _Lookup:
@@ -39,6 +53,14 @@ class _Lookup:
         for name in self.arrays:
             setattr(self, name, arrays[name])
 
+    def check(self, count: int, where: object) -> None:
+        """Check that trie and arrays fit each other, and lead to rows from 0 to ``count - 1``.
+
+        Raises:
+            ArtifactError: They do not: a cache was damaged, or the table that they were built from is wrong.
+        """
+        raise NotImplementedError
+
     def save(self, folder: Path) -> None:
         """Write trie, arrays and their sizes."""
         self.trie.save(str(folder / _TRIE))
@@ -47,8 +69,16 @@ class _Lookup:
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         (folder / _MANIFEST).write_text(json.dumps(sizes))
 
+    def is_whole(self, count: int) -> bool:
+        """Say whether :meth:`check` finds nothing wrong."""
+        try:
+            self.check(count, "")
+        except ArtifactError:
+            return False
+        return True
+
     @classmethod
-    def open(cls, folder: Path) -> _Lookup | None:
+    def open(cls: type[AnyLookup], folder: Path) -> AnyLookup | None:
         """Map what :meth:`save` wrote, or return ``None`` if it is not whole."""
         try:
             sizes = dict(json.loads((folder / _MANIFEST).read_text()))
@@ -96,6 +126,13 @@ class IdLookup(_Lookup):
         row_of_key[key_of_row] = np.arange(len(ids), dtype=np.int32)
         return cls(trie, {"row_of_key": row_of_key, "key_of_row": key_of_row})
 
+    def check(self, count: int, where: object) -> None:
+        """Check that every row has one id, and the other way round; see :meth:`_Lookup.check`."""
+        if len(self.trie) != count:
+            raise ArtifactError(f"{where}: expected {count} ids, found {len(self.trie)}.")
+        if not all(_is_permutation(array, count) for array in (self.row_of_key, self.key_of_row)):
+            raise ArtifactError(f"{where}: some rows have no id of their own.")
+
     def row(self, entity_id: str) -> int | None:
         """Return the row of an id, or ``None``."""
         key = _find(self.trie, entity_id)
@@ -129,8 +166,7 @@ class AliasLookup(_Lookup):
         rows: list[int] = []
         priors: list[float] = []
         for alias, row, prior in names:
-            key = normalize(alias, case).strip()
-            if key and len(key) <= MAX_ALIAS_LENGTH and "\0" not in key:
+            if (key := alias_key(alias, case)) is not None:
                 keys.append(key)
                 rows.append(row)
                 priors.append(prior)
@@ -151,6 +187,16 @@ class AliasLookup(_Lookup):
         arrays = {"starts": starts, "rows": row_array[order], "priors": prior_array[order], "max_length": longest}
         return cls(trie, arrays)
 
+    def check(self, count: int, where: object) -> None:
+        """Check that every name has candidates, and these are rows; see :meth:`_Lookup.check`."""
+        starts = self.starts
+        fits = starts.shape == (len(self.trie) + 1,) and self.max_length.shape == (1,)
+        fits = fits and self.rows.ndim == 1 and self.rows.shape == self.priors.shape
+        if not fits or starts[0] != 0 or starts[-1] != len(self.rows) or not bool((np.diff(starts) > 0).all()):
+            raise ArtifactError(f"{where}: names and their candidates do not fit each other.")
+        check_rows(self.rows, count, where)
+        check_priors(self.priors, where)
+
     def best(self, key: str) -> tuple[int, float] | None:
         """Return row and prior of the likeliest candidate of a normalised name, or ``None``."""
         index = _find(self.trie, key)
@@ -168,6 +214,13 @@ class AliasLookup(_Lookup):
         return list(zip(self.rows[span].tolist(), self.priors[span].tolist(), strict=True))
 
 
+def _is_permutation(array: np.ndarray, count: int) -> bool:
+    """Say whether an array is 0 to ``count - 1`` in some order; by the sum, which is damaged if a number is."""
+    if array.shape != (count,) or not 0 <= int(array.min()) <= int(array.max()) < count:
+        return False
+    return int(array.sum(dtype=np.int64)) == count * (count - 1) // 2
+
+
 def _find(trie: marisa_trie.Trie, key: str) -> int | None:
     """Return the number of a key; marisa-trie itself would cut a key off at NUL, and raise at half a surrogate pair."""
     try:
@@ -176,26 +229,35 @@ def _find(trie: marisa_trie.Trie, key: str) -> int | None:
         return None
 
 
-def cached(kind: type[_Lookup], key: str, build: Callable[[], _Lookup]) -> _Lookup:
-    """Open a lookup from the cache of this machine, building it if it is not there or not whole.
+def cached(kind: type[AnyLookup], key: str, build: Callable[[], AnyLookup], count: int, where: object) -> AnyLookup:
+    """Open a lookup from the cache of this machine, building it if it is not there, not whole or damaged.
 
     Args:
         kind: :class:`IdLookup` or :class:`AliasLookup`.
         key: Names the content that it is built from, for example a checksum.
         build: Makes it.
+        count: How many rows the knowledge base has.
+        where: What the errors name.
 
     Returns:
         The lookup, mapped from disk; in memory if the cache cannot be written.
+
+    Raises:
+        ArtifactError: What was built leads to rows that are not there. It does not enter the cache.
     """
+    folder: Path | None = None
     try:
         cache = cached_assets_path(LIBRARY_NAME, namespace="lookups", subfolder=f"v{_CACHE_FORMAT}")
         folder = Path(cache) / key
-        if (found := kind.open(folder)) is not None:
+        if (found := kind.open(folder)) is not None and found.is_whole(count):
             return found
     except (OSError, ValueError) as error:  # huggingface_hub says ValueError if a file stands in the way
+        folder = None
         _warn(error)
-        return build()
     built = build()
+    built.check(count, where)
+    if folder is None:
+        return built
     try:
         _put(built, folder)
         return kind.open(folder) or built
@@ -220,11 +282,3 @@ def _put(lookup: _Lookup, folder: Path) -> None:
         os.replace(staging, folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def check_rows(lookup: AliasLookup, rows: int, where: object) -> None:
-    """Raise :class:`ArtifactError` if a name leads to a row that is not there, or a prior is no share."""
-    if len(lookup.rows) and not 0 <= int(lookup.rows.min()) <= int(lookup.rows.max()) < rows:
-        raise ArtifactError(f"{where}: the alias table leads to rows that are not there (0 to {rows - 1} are).")
-    if len(lookup.priors) and not 0 <= float(lookup.priors.min()) <= float(lookup.priors.max()) <= 1:
-        raise ArtifactError(f"{where}: the alias table holds a prior that is no share from 0 to 1.")

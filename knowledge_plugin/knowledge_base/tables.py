@@ -6,31 +6,25 @@ read by itself.
 
 from __future__ import annotations
 
-import bisect
-import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from knowledge_plugin.errors import ArtifactError
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.normalization import normalize
+from knowledge_plugin.knowledge_base.parquet import ParquetReader
 
 ENTITIES_NAME = "entities.parquet"
 ALIASES_NAME = "aliases.parquet"
 _ROW_GROUP = 8_192
-_CACHED_ROW_GROUPS = 16
 
 _ENTITY_COLUMNS = {"id": pa.string(), "label": pa.string()}
 _OPTIONAL_COLUMNS = {"description": pa.string(), "types": pa.list_(pa.string()), "popularity": pa.float64()}
 _ALIAS_COLUMNS = {"alias": pa.string(), "row": pa.int64(), "prior": pa.float32()}
-_Table = TypeVar("_Table", pa.Table, pa.RecordBatch)
 
 
 def entity_table(entities: Sequence[Entity]) -> pa.Table:
@@ -111,7 +105,7 @@ class Tables:
 
     def __init__(self, entities: pa.Table | Path, aliases: pa.Table | Path) -> None:
         self._entities = _reader(entities, _ENTITY_COLUMNS, _OPTIONAL_COLUMNS)
-        self._aliases = _reader(aliases, _ALIAS_COLUMNS, {})
+        self._aliases = _reader(aliases, _ALIAS_COLUMNS, {}, rows=self._entities.rows)
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -196,88 +190,7 @@ class _MemoryReader:
         return self._table
 
 
-class _ParquetReader:
-    """A table on disk: the footer is read on opening, row groups when they are asked for."""
-
-    def __init__(self, path: Path, required: dict, optional: dict) -> None:
-        self._path = path
-        self._required = required
-        with _as_artifact_error(path):
-            # One mapping for all reading: another save into the folder puts other files under the same names.
-            self._bytes = pa.memory_map(str(path)).read_buffer()
-            self._file = pq.ParquetFile(pa.BufferReader(self._bytes))
-            schema = self._file.schema_arrow
-        self.rows = self._file.metadata.num_rows
-        for name, kind in (required | optional).items():
-            kinds = [schema.field(index).type for index in schema.get_all_field_indices(name)]
-            if kinds != [kind] and (kinds or name in required):
-                found = ", ".join(map(str, kinds)) or "no such column"
-                raise ArtifactError(f"{path}: column {name!r}: expected {kind}, found {found}.")
-        self._columns = [name for name in required | optional if name in schema.names]
-        groups = [self._file.metadata.row_group(i) for i in range(self._file.num_row_groups)]
-        self._starts = [0]
-        for group in groups:
-            self._starts.append(self._starts[-1] + group.num_rows)
-        self._groups = groups
-        # Arrow readers may not be shared by threads while they read.
-        self._lock = threading.Lock()
-        self._read = lru_cache(_CACHED_ROW_GROUPS)(self._read_uncached)
-
-    def _read_uncached(self, group: int) -> pa.Table:
-        with self._lock, _as_artifact_error(self._path):
-            return self._checked(self._file.read_row_group(group, columns=self._columns))
-
-    def record(self, row: int) -> dict:
-        group = bisect.bisect_right(self._starts, row) - 1
-        return self._read(group).slice(row - self._starts[group], 1).to_pylist()[0]
-
-    def where_row(self, row: int) -> list[str]:
-        # Columns of the file's statistics are leaves: a nested column counts as several.
-        leaves = self._file.metadata.schema
-        column = next(i for i in range(len(leaves)) if leaves.column(i).path == "row")
-        found: list[str] = []
-        for i, group in enumerate(self._groups):
-            statistics = group.column(column).statistics
-            if statistics is None or not statistics.has_min_max or statistics.min <= row <= statistics.max:
-                table = self._read(i)
-                found += table.filter(pc.equal(table["row"], row))["alias"].to_pylist()
-        return found
-
-    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-        with _as_artifact_error(self._path):
-            file = pq.ParquetFile(pa.BufferReader(self._bytes))
-            for batch in file.iter_batches(_ROW_GROUP, columns=columns or self._columns):
-                yield self._checked(batch)
-
-    def table(self) -> pa.Table:
-        with _as_artifact_error(self._path):
-            return self._checked(pq.ParquetFile(pa.BufferReader(self._bytes)).read(columns=self._columns))
-
-    def _checked(self, table: _Table) -> _Table:
-        table.validate(full=True)  # text that is no UTF-8
-        for name in set(table.schema.names) & set(self._required):
-            if table[name].null_count:
-                raise ArtifactError(
-                    f"{self._path}: column {name!r}: expected a value in every row, found none in some."
-                )
-        return table
-
-
-class _as_artifact_error:
-    """Turn Arrow's errors about a broken file into ours, with the file's name."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (pa.ArrowException, OSError, UnicodeDecodeError)):
-            raise ArtifactError(
-                f"{self._path} is no whole Parquet file: {error}. Download or save the artifact again."
-            ) from error
-
-
-def _reader(source: pa.Table | Path, required: dict, optional: dict) -> _MemoryReader | _ParquetReader:
-    return _MemoryReader(source) if isinstance(source, pa.Table) else _ParquetReader(source, required, optional)
+def _reader(
+    source: pa.Table | Path, required: dict, optional: dict, rows: int | None = None
+) -> _MemoryReader | ParquetReader:
+    return _MemoryReader(source) if isinstance(source, pa.Table) else ParquetReader(source, required, optional, rows)

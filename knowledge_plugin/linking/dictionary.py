@@ -9,6 +9,7 @@ import regex
 from knowledge_plugin.config import Case
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.lookup import AliasLookup
 from knowledge_plugin.knowledge_base.normalization import normalize, normalize_with_offsets
 from knowledge_plugin.linking.mention import Mention, without_overlaps
 from knowledge_plugin.linking.stop_words import ENGLISH_STOP_WORDS
@@ -65,6 +66,10 @@ class DictionaryLinker:
         """Return the mentions of each text, in order, without overlaps."""
         return [self._link(text) for text in texts]
 
+    def accepts(self, key: str) -> bool:
+        """Say whether a name, normalised as the linker's case policy says, is ever linked."""
+        return len(key) >= self.min_length and key.lower() not in self.stop_words
+
     def _link(self, text: str) -> list[Mention]:
         lookup = self.knowledge_base.alias_lookup(self.case)
         prefixes, longest = lookup.trie.prefixes, int(lookup.max_length[0])
@@ -75,13 +80,14 @@ class DictionaryLinker:
         for start, _ in tokens:
             for alias in prefixes(normalized[start : start + longest]):
                 end = start + len(alias)
-                if end in ends and len(alias) >= self.min_length and alias.lower() not in self.stop_words:
+                if end in ends and self.accepts(alias):
                     # The alias stands in for the entity until overlaps are settled: most candidates are dropped.
                     found.append(Mention(start, end, alias))
-        return [self._resolve(mention, spans) for mention in without_overlaps(found)]
+        return [self._resolve(lookup, mention, spans) for mention in without_overlaps(found)]
 
-    def _resolve(self, found: Mention, spans: list[tuple[int, int]] | None) -> Mention:
-        best = self.knowledge_base.alias_lookup(self.case).best(found.entity_id)
+    def _resolve(self, lookup: AliasLookup, found: Mention, spans: list[tuple[int, int]] | None) -> Mention:
+        # Of the lookup that found it: an upsert may have put another in its place. Rows keep their ids.
+        best = lookup.best(found.entity_id)
         assert best is not None  # the trie has just given this alias
         row, prior = best
         start, end = (found.start, found.end) if spans is None else (spans[found.start][0], spans[found.end - 1][1])

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from knowledge_plugin import KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.errors import ArtifactError, ConfigError
 from tests.attacks.hostile import SHARD, contents, read_json, save_kb, save_plugin
 
 OUTSIDE = [
@@ -62,11 +62,18 @@ def test_shards_of_other_folders(place, name):
         KnowledgeBase.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("name", ["a" * 5000, "a/" * 2000 + "b", "\ud800", "\U0010ffff", "con", "a\nb"])
+@pytest.mark.parametrize("name", ["a" * 5000, "a/" * 2000 + "b", "\U0010ffff", "con", "a\nb"])
 def test_strange_names(place, name):
     folder = save_kb(place / "artifact")
     listed_as(folder, name)
     with pytest.raises(ArtifactError, match="missing"):
+        KnowledgeBase.from_pretrained(folder)
+
+
+def test_a_name_that_is_no_unicode(place):
+    folder = save_kb(place / "artifact")
+    listed_as(folder, "\ud800")
+    with pytest.raises(ConfigError, match="Unicode"):
         KnowledgeBase.from_pretrained(folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -166,6 +167,48 @@ def test_aliases_in_any_order_are_found_alike(folder):
     kb = KnowledgeBase.from_pretrained(folder)
     assert kb["geo:paris"].aliases == ("City of Light",)
     assert kb.entity_id(kb.alias_lookup("insensitive").best("paris")[0]) == "geo:paris"
+
+
+def put_repeated(folder, name, column, value, rows):
+    """Write a text that is stored once and stands in every row."""
+    table = pq.read_table(folder / name)
+    table = table.take([0] * rows)
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([value]))
+    table = table.set_column(table.schema.get_field_index(column), column, texts)
+    pq.write_table(table, folder / name, compression="zstd", store_schema=False)
+    redeclare(folder, name)
+    assert (folder / name).stat().st_size < 50_000
+
+
+BOMBS = {
+    "a name of a megabyte in many rows": (ALIASES, "alias", "x" * 2**20, 100_000),
+    "very many names": (ALIASES, "alias", "x", 3_000_000),
+    "a description of a quarter of a gigabyte": (ENTITIES, "description", "x" * (2**28 + 1), 5),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_few_bytes_that_would_fill_the_memory(folder, bomb):
+    name, column, value, rows = BOMBS[bomb]
+    put_repeated(folder, name, column, value, rows)
+    edit_config(folder, **{"aliases" if name == ALIASES else "rows": rows})
+    taken = psutil.Process().memory_info().rss
+    reads = (use, lambda folder: KnowledgeBase.from_pretrained(folder).verify(), count_names)
+    for read in reads:
+        with pytest.raises(ArtifactError, match="way to fill memory"):
+            read(folder)
+    assert pa.default_memory_pool().bytes_allocated() < 2**28
+    assert psutil.Process().memory_info().rss - taken < 2**29
+
+
+def count_names(folder):
+    return len(list(KnowledgeBase.from_pretrained(folder).names()))
+
+
+def test_a_text_that_many_entities_share_is_no_bomb(folder):
+    put_repeated(folder, ALIASES, "alias", "the same name for all of them", 10_000)
+    edit_config(folder, aliases=10_000)
+    assert count_names(folder) == 10_000
 
 
 def test_a_very_long_name_is_no_trouble(folder):

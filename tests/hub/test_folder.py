@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -18,6 +21,11 @@ from knowledge_plugin.hub.folder import (
     staged,
 )
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 
 def write(folder, **files):
@@ -51,10 +59,10 @@ def test_files_of_other_names_are_kept(tmp_path):
 
 
 def test_obsolete_files_go(tmp_path):
-    write(tmp_path, **{"shard-1": "old", "shard-2": "old", "other": "mine"})
+    write(tmp_path, **{"shard-1": "old", "shard-2": "old", "other": "mine", "config.json": OURS})
     with staged(tmp_path, replaces=("shard-*",)) as beside:
-        (beside / "shard-1").write_text("new")
-    assert contents(tmp_path) == {"shard-1": "new", "other": "mine"}
+        write(beside, **{"shard-1": "new", "config.json": OURS})
+    assert contents(tmp_path) == {"shard-1": "new", "other": "mine", "config.json": OURS}
 
 
 def test_subfolders_are_moved_too(tmp_path):
@@ -234,3 +242,128 @@ def test_files_that_only_look_like_shards_stay(tmp_path):
     with staged(tmp_path, replaces=(SHARD_PATTERN,)) as beside:
         write(beside, **{"config.json": OURS})
     assert "embeddings-train-of-imagenet.safetensors" in contents(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["", "knowledge_base"])
+@pytest.mark.parametrize("standing", ["data", "shard-7"])
+def test_a_file_of_somebody_else_is_not_overwritten(tmp_path, inner, standing):
+    """Without a config of ours beside it, nothing says that it is ours."""
+    folder = tmp_path / inner
+    folder.mkdir(exist_ok=True)
+    write(folder, **{standing: "mine", "notes.txt": "mine"})
+    if inner:
+        write(tmp_path, **{"config.json": OURS})
+    before = contents(tmp_path)
+    with (
+        pytest.raises(SaveError) as caught,
+        staged(tmp_path, replaces=("shard-*", "knowledge_base/shard-*")) as beside,
+    ):
+        (beside / inner).mkdir(exist_ok=True)
+        write(beside, **{"config.json": OURS})
+        write(beside / inner, **{"config.json": OURS, "data": "new"})
+    assert f"{folder / standing} was not written by this package" in str(caught.value)
+    assert f"{tmp_path}-new" in str(caught.value)
+    assert contents(tmp_path) == before
+    assert not list(tmp_path.glob(".saving-*"))
+
+
+def test_a_readme_is_no_reason_to_refuse(tmp_path):
+    write(tmp_path, **{"README.md": "what to do with it is decided where the card is written"})
+    with staged(tmp_path) as beside:
+        write(beside, **{"config.json": OURS, "README.md": "new"})
+    assert contents(tmp_path) == {"config.json": OURS, "README.md": "new"}
+
+
+SAVING = """
+import os, sys
+from knowledge_plugin.hub.folder import staged
+
+with staged(sys.argv[1]) as beside:
+    (beside / "data").write_text("half")
+    print("saving", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def saving(tmp_path):
+    """Another process that is in the midst of a save."""
+    arguments = [sys.executable, "-c", SAVING, str(tmp_path)]
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "saving\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def save(folder):
+    with staged(folder) as beside:
+        write(beside, **{"config.json": OURS})
+
+
+def staging_folders(folder):
+    return [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(fcntl is None, reason="needs file locks")
+def test_what_a_killed_process_left_is_removed_by_the_next_save(tmp_path, saving):
+    assert len(staging_folders(tmp_path)) == 1
+    saving.kill()
+    saving.wait()
+    assert len(staging_folders(tmp_path)) == 1
+    save(tmp_path)
+    assert contents(tmp_path) == {"config.json": OURS}
+    assert staging_folders(tmp_path) == []
+
+
+def test_a_save_that_goes_on_elsewhere_is_left_alone(tmp_path, saving):
+    standing = staging_folders(tmp_path)
+    save(tmp_path)
+    assert staging_folders(tmp_path) == standing
+    saving.communicate()
+    assert saving.returncode == 0
+    assert contents(tmp_path) == {"config.json": OURS, "data": "half"}
+    assert staging_folders(tmp_path) == []
+
+
+def test_a_save_of_the_same_process_is_left_alone(tmp_path):
+    with staged(tmp_path) as outer:
+        save(tmp_path)
+        write(outer, **{"data": "mine"})
+    assert contents(tmp_path) == {"config.json": OURS, "data": "mine"}
+
+
+@pytest.mark.parametrize("trace", ["no lock", "of another machine", "ready", "a link"])
+def test_what_may_be_alive_is_not_removed(tmp_path, trace):
+    left = tmp_path / ".saving-left"
+    (left / "new").mkdir(parents=True)
+    write(left / "new", data="half")
+    if trace != "no lock":
+        write(left, lock="another machine" if trace == "of another machine" else socket.gethostname())
+    if trace == "ready":  # a reader without the right to write has left it; the files are needed
+        (left / "ready").touch()
+        (left / "new").rename(tmp_path / "elsewhere")
+        (left / "new").symlink_to(tmp_path / "elsewhere")
+    if trace == "a link":
+        left.rename(tmp_path / "elsewhere")
+        left.symlink_to(tmp_path / "elsewhere")
+    save(tmp_path)
+    assert (left / "new" / "data").read_text() == "half"
+
+
+def test_without_file_locks_nothing_is_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_module, "fcntl", None)
+    (tmp_path / ".saving-left").mkdir()
+    write(tmp_path / ".saving-left", lock=socket.gethostname())
+    save(tmp_path)
+    assert staging_folders(tmp_path) == [".saving-left"]
+
+
+def test_a_disk_without_locks_can_be_saved_to(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(folder_module.fcntl, "flock", refuse)
+    save(tmp_path)
+    assert contents(tmp_path) == {"config.json": OURS}
+    assert staging_folders(tmp_path) == []

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from knowledge_plugin.config import MappingConfig
 from knowledge_plugin.errors import ArtifactError, MappingError
@@ -57,10 +58,9 @@ def test_weights_of_another_shape_are_refused(tmp_path):
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
-    mapping = MappingNetwork(AFFINE)
-    with torch.no_grad():
-        next(mapping.parameters())[0, 0] = float("nan")
-    mapping.save(tmp_path / "m.safetensors")
+    tensors = dict(MappingNetwork(AFFINE).state_dict())
+    tensors["layers.0.weight"][0, 0] = float("nan")
+    save_file(tensors, tmp_path / "m.safetensors")
     with pytest.raises(MappingError, match="finite"):
         MappingNetwork(AFFINE).load(tmp_path / "m.safetensors")
 
@@ -69,3 +69,31 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path):
     (tmp_path / "m.safetensors").write_bytes(b"\x80\x04not tensors")
     with pytest.raises(ArtifactError, match="safetensors"):
         MappingNetwork(AFFINE).load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_training_has_spoilt_are_not_saved(tmp_path, value):
+    mapping = MappingNetwork(MLP)
+    with torch.no_grad():
+        mapping.layers[1].bias[3] = value
+    with pytest.raises(MappingError, match=r"layers\.1\.bias .*diverged.*learning rate"):
+        mapping.save(tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_weights_that_float32_cannot_hold_are_not_saved(tmp_path):
+    mapping = MappingNetwork(AFFINE).double()
+    with torch.no_grad():
+        mapping.layers[0].weight[0, 0] = 1e300
+    with pytest.raises(MappingError, match="diverged"):
+        mapping.save(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_are_saved_as_float32(tmp_path, dtype):
+    mapping, other = MappingNetwork(MLP).to(dtype), MappingNetwork(MLP)
+    mapping.save(tmp_path / "m.safetensors")
+    assert {tensor.dtype for tensor in load_file(tmp_path / "m.safetensors").values()} == {torch.float32}
+    other.load(tmp_path / "m.safetensors")
+    assert torch.equal(other.layers[0].weight, mapping.layers[0].weight.float())
+    assert {weight.dtype for weight in mapping.parameters()} == {dtype}

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import os
 import pickle
 import shutil
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -23,8 +28,8 @@ from knowledge_plugin.errors import (
 )
 from knowledge_plugin.hub.folder import check_sums
 from knowledge_plugin.knowledge_base import embedding_index
+from knowledge_plugin.knowledge_base.assembly import assemble
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup
-from knowledge_plugin.knowledge_base.tables import Tables, entity_table
 from tests import tiny
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")
@@ -130,12 +135,37 @@ def test_vectors_of_nothing(opened, rows):
         "0",
         None,
         [None],
+        torch.tensor([True, False, True]),
         [[0], [1, 2]],
     ],
 )
 def test_rows_that_are_no_rows(rows):
     with pytest.raises(KnowledgeBaseError, match="rows: expected"):
         make().vectors(rows)
+
+
+@pytest.mark.parametrize("rows", [[3], [-1], torch.tensor([0, 99])])
+def test_vectors_out_of_range_are_an_index_error_too(opened, rows):
+    with pytest.raises(IndexError, match="expected numbers from 0 to 2"):
+        opened(make()).vectors(rows)
+
+
+@pytest.mark.parametrize("row", [5, 99, -1])
+def test_the_id_of_a_row_that_is_not_there(opened, kb, row):
+    found = opened(kb)
+    for error in (IndexError, KnowledgeBaseError):
+        with pytest.raises(error, match=f"row: expected a number from 0 to 4, found {row}"):
+            found.entity_id(row)
+
+
+def test_the_id_of_what_is_no_row(kb):
+    with pytest.raises(KnowledgeBaseError, match="expected a whole number, found 'geo:york'"):
+        kb.entity_id("geo:york")
+
+
+@pytest.mark.parametrize("entity_id", [3, None, "geo:nowhere", "\ud800", b"geo:york"])
+def test_no_row_is_found(opened, kb, entity_id):
+    assert opened(kb).find_row(entity_id) is None
 
 
 def test_who_is_in_it(opened, kb):
@@ -243,7 +273,16 @@ def test_an_id_twice():
 
 
 @pytest.mark.parametrize(
-    "options", [{"version": 2026}, {"name": 3}, {"license": ["mit"]}, {"id_scheme": 5}, {"linker": "spacy"}]
+    "options",
+    [
+        {"version": 2026},
+        {"name": 3},
+        {"license": ["mit"]},
+        {"id_scheme": 5},
+        {"linker": "spacy"},
+        {"name": "\ud800"},
+        {"version": "\udfff"},
+    ],
 )
 def test_what_the_config_could_not_hold_is_refused_at_once(options):
     with pytest.raises(ConfigError, match=f"{next(iter(options))}: expected"):
@@ -336,6 +375,73 @@ def test_saving_what_was_opened(tmp_path, dtype):
     KnowledgeBase.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
     files = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "b").iterdir()}
+
+
+FILES = ("embeddings-00001-of-00001.safetensors", "entities.parquet", "aliases.parquet")
+
+
+def test_what_was_opened_is_not_written_a_second_time(tmp_path, kb):
+    kb.save_pretrained(tmp_path / "a")
+    found = KnowledgeBase.from_pretrained(tmp_path / "a")
+    for name in ("b", "c"):
+        found.save_pretrained(tmp_path / name)
+        for file in FILES:
+            assert (tmp_path / name / file).samefile(tmp_path / "a" / file)
+        assert not (tmp_path / name / "config.json").samefile(tmp_path / "a" / "config.json")
+        assert not (tmp_path / name / "README.md").samefile(tmp_path / "a" / "README.md")
+        KnowledgeBase.from_pretrained(tmp_path / name).verify()
+
+
+def test_a_save_over_a_second_name_leaves_the_first_as_it_is(tmp_path, kb):
+    kb.save_pretrained(tmp_path / "a")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
+    found = KnowledgeBase.from_pretrained(tmp_path / "a")
+    found.save_pretrained(tmp_path / "b")
+    found.save_pretrained(tmp_path / "b")  # over its own second names
+    tiny.knowledge_base(seed=1).save_pretrained(tmp_path / "b")
+    found.upsert([GRAZ], torch.ones(1, 8))
+    found.save_pretrained(tmp_path / "b")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
+    KnowledgeBase.from_pretrained(tmp_path / "b").verify()
+
+
+def test_where_there_are_no_hard_links_it_is_copied(tmp_path, kb, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(18, "Invalid cross-device link")
+
+    kb.save_pretrained(tmp_path / "a")
+    monkeypatch.setattr(os, "link", refuse)
+    KnowledgeBase.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
+    for file in FILES:
+        assert not (tmp_path / "b" / file).samefile(tmp_path / "a" / file)
+    KnowledgeBase.from_pretrained(tmp_path / "b").verify()
+
+
+def test_what_lies_in_the_cache_of_the_hub_is_copied(tmp_path, kb):
+    kb.save_pretrained(tmp_path / "blobs")
+    (tmp_path / "snapshot").mkdir()
+    for path in (tmp_path / "blobs").iterdir():
+        (tmp_path / "snapshot" / path.name).symlink_to(os.path.join("..", "blobs", path.name))
+    KnowledgeBase.from_pretrained(tmp_path / "snapshot").save_pretrained(tmp_path / "b")
+    for file in FILES:
+        assert not (tmp_path / "b" / file).is_symlink()
+        assert not (tmp_path / "b" / file).samefile(tmp_path / "blobs" / file)
+    KnowledgeBase.from_pretrained(tmp_path / "b").verify()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_was_altered_in_place_after_a_save_is_not_saved_again(tmp_path, kb, file):
+    kb.save_pretrained(tmp_path / "a")
+    found = KnowledgeBase.from_pretrained(tmp_path / "a")
+    found.save_pretrained(tmp_path / "b")
+    data = bytearray((tmp_path / "a" / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    with open(tmp_path / "a" / file, "r+b") as opened:
+        opened.write(data)
+    os.utime(tmp_path / "a" / file, (1, 1))  # a clock of coarse steps would show the same time
+    with pytest.raises(ArtifactError, match="no longer its own"):
+        found.save_pretrained(tmp_path / "c")
+    assert not (tmp_path / "c" / "config.json").exists()
 
 
 def test_saving_into_its_own_folder(tmp_path, kb):
@@ -495,6 +601,117 @@ def test_upsert_after_the_names_were_looked_up(opened, kb):
     assert found.alias_lookup("insensitive").best("graz") is not None
 
 
+def test_what_comes_after_an_upsert_is_last_however_popular(kb):
+    kb.upsert([Entity("geo:tokyo", "Tokyo", popularity=10**9)], torch.ones(1, 8))
+    assert [entity.id for entity in kb] == [*BY_POPULARITY, "geo:tokyo"]
+
+
+def interrupted_by(change, read, step):
+    """Let another thread make a change before the n-th instruction of a reading.
+
+    Returns:
+        What was read, and whether the reading was as long as that.
+    """
+    left = [step]
+
+    def trace(frame, event, argument):
+        # Only there is what changes within reach; what stands below sees what it is given.
+        if not frame.f_code.co_filename.endswith("knowledge_base.py"):
+            return None
+        frame.f_trace_opcodes = True
+        left[0] -= event == "opcode"
+        if event == "opcode" and left[0] == 0:
+            sys.settrace(None)
+            thread = threading.Thread(target=change, daemon=True)
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive(), "who reads keeps others from changing it"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        found = read()
+    finally:
+        sys.settrace(before)
+    return found, left[0] <= 0
+
+
+def or_error(read):
+    try:
+        return read()
+    except KnowledgeBaseError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda kb: or_error(lambda: kb["geo:graz"]),
+        lambda kb: or_error(lambda: kb.row("geo:graz")),
+        lambda kb: or_error(lambda: kb.rows(["geo:york", "geo:graz"]).tolist()),
+        lambda kb: "geo:graz" in kb,
+        lambda kb: kb["geo:york"],
+        lambda kb: kb.best_entity("graz"),
+        lambda kb: kb.best_entity("york"),
+        lambda kb: kb.best_entity("york", of_type="town"),
+        lambda kb: kb.vectors([3]).tolist(),
+        lambda kb: kb.entity_id(4),
+        lambda kb: [entity.id for entity in kb],
+        lambda kb: list(kb.names()),
+        lambda kb: repr(kb),
+        lambda kb: kb.verify(),
+        lambda kb: or_error(lambda: everything(kb.with_vectors(torch.eye(5)))),
+    ],
+)
+def test_a_change_in_the_midst_of_a_reading(ask):
+    """Whoever reads gets what was there before the change, or what is there after it, and no mixture."""
+
+    def fresh():
+        kb = KnowledgeBase.from_entities(
+            [replace(entity, types=["city"]) for entity in tiny.ENTITIES], torch.zeros(5, 8), name="cities"
+        )
+        kb.best_entity("york")
+        return kb
+
+    def change():
+        kb.upsert(
+            [Entity("geo:york", "Eboracum", types=["town"]), Entity("geo:graz", "Graz"), Entity("geo:o", "York")],
+            torch.ones(3, 8),
+        )
+
+    kb = fresh()
+    before = ask(kb)
+    change()
+    expected = [before, ask(kb)]
+    for step in itertools.count(1):
+        kb = fresh()
+        found, was_interrupted = interrupted_by(change, lambda: ask(kb), step)
+        assert found in expected, f"interrupted at instruction {step}"
+        if not was_interrupted:
+            break
+    assert step > 5
+
+
+def test_what_iterates_already_goes_on_with_what_it_began(kb):
+    labels, before = iter(kb), len(kb)
+    next(labels)
+    kb.upsert([Entity("geo:graz", "Graz")], torch.ones(1, 8))
+    assert len(list(labels)) == before - 1
+
+
+def test_upserts_of_many_threads_are_all_kept(kb):
+    def upsert(i):
+        kb.upsert([Entity(f"geo:{i}", f"town {i}")], torch.full((1, 8), float(i)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upsert, range(20)))
+    assert len(kb) == 25
+    for i in range(20):
+        assert kb.vectors(kb.rows([f"geo:{i}"])).tolist() == [[float(i)] * 8]
+        assert kb.best_entity(f"town {i}") == (f"geo:{i}", 1.0)
+
+
 def test_upsert_of_nothing(opened, kb):
     found = opened(kb)
     before = everything(found)
@@ -650,11 +867,8 @@ class TestPublishedPriors:
         kb = tiny.knowledge_base()
         small = kb.row("geo:paris-texas")
         names = [(n, r, 0.95 if r == small else 0.05 if n == "Paris" else p) for n, r, p in kb.names()]
-        kb._tables = Tables(
-            entity_table(list(kb)),
-            pa.Table.from_pylist([dict(zip(_SCHEMA.names, n, strict=True)) for n in names], _SCHEMA),
-        )
-        kb._aliases.clear()
+        published = pa.Table.from_pylist([dict(zip(_SCHEMA.names, n, strict=True)) for n in names], _SCHEMA)
+        kb = KnowledgeBase(assemble(list(kb), kb.index, kb.config, published))
         assert kb.best_entity("Paris")[0] == "geo:paris-texas"
         return kb
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
 from knowledge_plugin.knowledge_base import lookup
-from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup, cached, check_rows
+from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup, alias_key
 
 NAMES = [("Paris", 0, 0.9), ("PARIS", 1, 0.1), ("paris", 0, 0.5), ("New York", 2, 1.0), (" York ", 3, 1.0)]
 
@@ -22,6 +22,10 @@ def cache(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setattr(lookup, "cached_assets_path", lambda *args, **kwargs: folder)
     return folder
+
+
+def cached(kind, key, build, count=3):
+    return lookup.cached(kind, key, build, count, "here")
 
 
 class Builds:
@@ -99,13 +103,13 @@ def test_a_name_that_nobody_writes_out_is_left_out():
 def test_rows_that_are_not_there(rows):
     found = AliasLookup.build([(f"name {row}", row, 1.0) for row in rows], "sensitive")
     with pytest.raises(ArtifactError, match="rows that are not there"):
-        check_rows(found, 5, "here")
+        found.check(5, "here")
 
 
 @pytest.mark.parametrize("row", [2**31, -(2**40), 2**62])
 def test_rows_beyond_32_bits(row):
     with pytest.raises(ArtifactError):
-        check_rows(AliasLookup.build([("name", row, 1.0)], "sensitive"), 5, "here")
+        AliasLookup.build([("name", row, 1.0)], "sensitive").check(5, "here")
 
 
 def test_a_lookup_comes_back_from_disk(tmp_path):
@@ -132,6 +136,20 @@ def test_another_key_is_another_lookup(cache):
     assert build.n == 2
 
 
+def replaced(folder, other):
+    """Put another lookup in the place of the one in a folder, whole by its own sizes."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    other.save(folder)
+
+
+def edited(**arrays):
+    found = IdLookup.build(["x:1", "x:2", "x:3"])
+    for name, values in arrays.items():
+        setattr(found, name, np.array(values, np.int32))
+    return found
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -154,6 +172,14 @@ DAMAGES = {
     "manifest that is a list": lambda folder: (folder / "manifest.json").write_text("[]"),
     "empty folder": lambda folder: [path.unlink() for path in folder.iterdir()],
     "a file": lambda folder: (shutil.rmtree(folder), folder.write_text("mine")),
+    "another trie": lambda folder: replaced(folder, IdLookup.build(["x:1", "x:2"])),
+    "rows that are not there": lambda folder: replaced(folder, edited(row_of_key=[0, 1, 3])),
+    "a row twice": lambda folder: replaced(folder, edited(row_of_key=[0, 2, 2])),
+    "a key twice": lambda folder: replaced(folder, edited(key_of_row=[1, 1, 2])),
+    "keys before the first": lambda folder: replaced(folder, edited(key_of_row=[-1, 1, 2])),
+    "an array of another shape": lambda folder: replaced(folder, edited(key_of_row=[[0, 1, 2]])),
+    "an array of another length": lambda folder: replaced(folder, edited(key_of_row=[0, 1])),
+    "zeros": lambda folder: replaced(folder, edited(row_of_key=[0, 0, 0])),
 }
 
 
@@ -166,6 +192,56 @@ def test_a_damaged_cache_is_built_again(cache, damage):
     assert build.n == 1
     assert cached(IdLookup, "key", build).row("x:3") == 2
     assert build.n == 1
+
+
+@pytest.mark.parametrize(
+    ("array", "values"),
+    [
+        ("starts", [0, 2, 3, 5]),
+        ("starts", [1, 2, 3, 4]),
+        ("starts", [0, 2, 2, 4]),
+        ("starts", [0, 3, 2, 4]),
+        ("starts", [0, 2, 4]),
+        ("rows", [0, 1, 2, 4]),
+        ("rows", [0, 1, -2, 3]),
+        ("rows", [0, 1, 2]),
+        ("priors", [0.9, 0.1, 1, 2]),
+        ("priors", [0.9, 0.1, 1, float("nan")]),
+        ("max_length", [1, 2]),
+    ],
+)
+def test_a_damaged_cache_of_names_is_built_again(cache, array, values):
+    cached(AliasLookup, "key", lambda: AliasLookup.build(NAMES, "insensitive"), 4)
+    found = AliasLookup.open(cache / "key")
+    whole = getattr(found, array)
+    setattr(found, array, np.array(values, whole.dtype))
+    replaced(cache / "key", found)
+    again = cached(AliasLookup, "key", lambda: AliasLookup.build(NAMES, "insensitive"), 4)
+    np.testing.assert_array_equal(getattr(again, array), whole)
+    np.testing.assert_array_equal(getattr(AliasLookup.open(cache / "key"), array), whole)
+
+
+def test_what_leads_nowhere_does_not_enter_the_cache(cache):
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="here: the alias table leads to rows that are not there"):
+            cached(AliasLookup, "key", lambda: AliasLookup.build(NAMES, "insensitive"), 2)
+    assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        (" Paris ", "paris"),
+        ("a" * 200, "a" * 200),
+        ("a" * 201, None),
+        (" ", None),
+        ("", None),
+        ("a\0b", None),
+        ("E\u0301", "é"),
+    ],
+)
+def test_the_key_of_a_name(name, key):
+    assert alias_key(name, "insensitive") == key
 
 
 def test_a_cache_that_cannot_be_written_warns_and_works(cache, monkeypatch):
