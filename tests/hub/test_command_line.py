@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 from typer.testing import CliRunner
 
 from knowledge_plugin import KnowledgePlugin
@@ -38,10 +40,10 @@ def folder(tmp_path) -> Path:
 def run(hub, tmp_path):
     """Run a fresh Python process that knows the Hub and Alice, and nothing else."""
 
-    def run(*args: str, home: str = "home", check: bool = True) -> subprocess.CompletedProcess:
+    def run(*args: str, home: str = "home", check: bool = True, progress: bool = False) -> subprocess.CompletedProcess:
         env = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
         env |= {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_alice", "HF_HOME": str(tmp_path / home)}
-        env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "COLUMNS": "200"}
+        env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": str(int(not progress)), "COLUMNS": "200"}
         return subprocess.run(
             [sys.executable, *args], env=env, cwd=ROOT, capture_output=True, text=True, check=check, timeout=120
         )
@@ -50,7 +52,8 @@ def run(hub, tmp_path):
 
 
 def test_publish_find_and_use_in_three_processes(hub, run, folder):
-    pushed = run("-m", "knowledge_plugin", "push", str(folder), "alice/cities", "--json")
+    pushed = run("-m", "knowledge_plugin", "push", str(folder), "alice/cities", "--json", progress=True)
+    assert "100%" in pushed.stderr  # and not in what programs read
     commit = json.loads(pushed.stdout)["commit"]
     assert commit == hub.repos["model", "alice/cities"].refs["main"]
     found = run("-m", "knowledge_plugin", "search", "cit", "--base-model", "org/base", "--json", home="other")
@@ -85,6 +88,46 @@ class TestInThisProcess:
             assert "whole" in call("verify", name).output
             linked = json.loads(call("link", name, "Berlin", "--json").stdout)
             assert linked["mentions"][0]["entity_id"] == "geo:berlin"
+
+    def test_a_shared_knowledge_base_is_verified_where_it_lies(self, hub, call, folder):
+        plugin = KnowledgePlugin.from_pretrained(folder)
+        commit = plugin.knowledge_base.push_to_hub("alice/cities-kb")
+        plugin.push_to_hub("alice/cities")
+        values = json.loads(call("verify", "alice/cities", "--json").stdout)
+        assert values["whole"]
+        assert json.loads(call("inspect", "alice/cities", "--json").stdout)["knowledge base"] == {
+            "repo_id": "alice/cities-kb",
+            "revision": commit.oid,
+        }
+        assert f"alice/cities-kb, at {commit.oid}" in call("inspect", "alice/cities").stdout
+        del hub.repos["dataset", "alice/cities-kb"]
+        shutil.rmtree(constants.HF_HUB_CACHE)
+        result = call("verify", "alice/cities")
+        assert result.exit_code == 1
+        assert f"error: alice/cities-kb@{commit.oid[:7]}/: " in result.stdout
+
+    def test_several_plugins_in_one_repo(self, call, folder):
+        for name in ("small", "large"):
+            assert call("push", folder, "alice/cities", "--subfolder", name).exit_code == 0
+        values = json.loads(call("verify", "alice/cities", "--json").stdout)
+        assert (values["kind"], values["whole"]) == ("knowledge-plugins", True)
+        for command in ("inspect", "verify"):
+            assert call(command, "alice/cities", "--subfolder", "small", "--json").exit_code == 0
+        assert "geo:berlin" in call("link", "alice/cities", "Berlin", "--subfolder", "large").stdout
+        result = call("inspect", "alice/cities")
+        assert result.exit_code == 1
+        assert "large, small" in result.stderr
+
+    def test_a_revision(self, hub, call, folder):
+        first = json.loads(call("push", folder, "alice/cities", "--json").stdout)["commit"]
+        hub.repos["model", "alice/cities"].commit("main", {"config.json": b"{}"}, "oops", first)
+        assert call("verify", "alice/cities").exit_code == 1
+        for command in (["verify"], ["inspect"], ["link", "Berlin"]):
+            assert call(command[0], "alice/cities", *command[1:], "--revision", first).exit_code == 0
+
+    def test_the_message_of_a_commit(self, hub, call, folder):
+        commit = json.loads(call("push", folder, "alice/cities", "--message", "First", "--json").stdout)["commit"]
+        assert hub.repos["model", "alice/cities"].commits[commit].message == "First"
 
     def test_a_table_for_people(self, call, folder):
         assert "no plugin found" in call("search").output

@@ -1,0 +1,29 @@
+"""Whether a mapping network was ever trained."""
+
+from __future__ import annotations
+
+import torch
+
+from knowledge_plugin.injection.mapping import MappingNetwork
+
+
+def looks_untrained(mapping: MappingNetwork) -> bool:
+    """Whether the weights look like those of a fresh network: evenly spread, and none beyond where they start from.
+
+    Training carries some of many weights beyond. A mapping of few weights, trained for a few steps, may still look
+    fresh.
+
+    Example:
+        >>> from knowledge_plugin.config import MappingConfig
+        >>> looks_untrained(MappingNetwork(MappingConfig("affine", 64, 64)))
+        True
+    """
+    return all(_looks_fresh(weight.detach()) for name, weight in mapping.named_parameters() if name.endswith("weight"))
+
+
+def _looks_fresh(weight: torch.Tensor) -> bool:
+    # PyTorch draws the weights of a linear layer evenly from +- 1 / sqrt(inputs).
+    bound = weight.shape[1] ** -0.5
+    spread = float(weight.square().mean().sqrt()) / (bound / 3**0.5)
+    tolerance = 2 * weight.numel() ** -0.5  # 4.5 standard deviations of the spread of so many even draws
+    return float(weight.abs().max()) <= bound * 1.000001 and abs(spread - 1) <= tolerance

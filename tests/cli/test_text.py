@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
+from knowledge_plugin.config import LinkerConfig
+from tests import tiny
+from tests.cli.common import run
+
+
+@pytest.mark.parametrize("folder", ["kb_folder", "plugin_folder"])
+def test_link(folder, request):
+    folder = request.getfixturevalue(folder)
+    result = run("link", folder, "From New York to Berlin", "nowhere")
+    assert result.exit_code == 0
+    assert "New York -> geo:new-york (New York, 1.00)" in result.stdout
+    assert "Berlin -> geo:berlin" in result.stdout
+    assert "no mention" in result.stdout
+
+
+def test_link_json_prints_a_line_for_each_line_of_standard_input(kb_folder):
+    result = run("link", kb_folder, "--json", input="in York\n\nZu\u0308rich\n")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["text"] for line in lines] == ["in York", "", "Zu\u0308rich"]
+    assert lines[0]["mentions"] == [{"start": 3, "end": 7, "entity_id": "geo:york", "score": 1.0}]
+    assert lines[1]["mentions"] == lines[2]["mentions"] == []
+
+
+def test_link_of_a_plugin_uses_the_settings_that_it_was_made_with(tmp_path):
+    plugin = KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base())
+    plugin.config = replace(plugin.config, linker=LinkerConfig(case="sensitive", stop_words=["Berlin"]))
+    plugin.save_pretrained(tmp_path)
+    assert "no mention" in run("link", tmp_path, "in paris and Berlin").stdout
+    assert "geo:paris" in run("link", tmp_path, "in Paris").stdout
+
+
+@pytest.mark.parametrize("kind", ["kb", "plugin"])
+def test_linking_where_mentions_come_from_elsewhere_exits_with_1(tmp_path, kind):
+    kb = KnowledgeBase.from_entities([Entity("x:1", "")], [[1.0]], name="t", linker="external")
+    (kb if kind == "kb" else KnowledgePlugin.for_model(tiny.classifier(), kb)).save_pretrained(tmp_path)
+    result = run("link", tmp_path, "text")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "LinkingError" in result.stderr
+
+
+def test_standard_input_that_is_no_utf8_exits_with_1(kb_folder):
+    result = run("link", kb_folder, "--json", input=b"in York\nin Z\xfcrich\nin York\n")
+    assert result.exit_code == 1
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == ["in York"]
+    assert "line 2 of standard input is not UTF-8" in result.stderr
+    assert "iconv" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_line_ends_of_another_system_are_no_text(kb_folder):
+    result = run("link", kb_folder, "--json", input=b"in York\r\n")
+    assert json.loads(result.stdout)["text"] == "in York"
