@@ -43,6 +43,7 @@ from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
+from knowledge_plugin.knowledge_base.storage import without_vectors
 from knowledge_plugin.linking import DictionaryLinker, Linker
 from knowledge_plugin.subfolders import CONFIG_PATTERNS, check_subfolder, choose_subfolder, read_subfolders
 
@@ -130,6 +131,7 @@ class KnowledgePlugin:
         local_files_only: bool = False,
         force_download: bool = False,
         index_device: IndexDevice = "auto",
+        vectors: bool = True,
     ) -> KnowledgePlugin:
         """Open a plugin from a folder, or from a model repo of the Hub.
 
@@ -149,6 +151,8 @@ class KnowledgePlugin:
             index_device: Where the entity vectors are while the plugin is attached. ``"auto"``: on the GPU of the
                 model's word embeddings if half of its free memory, by Accelerate's figures, holds them; else mapped
                 from disk. ``"cuda"``, ``"cpu"`` (read into memory) and ``"disk"`` (mapped) say it outright.
+            vectors: Whether to fetch the entity vectors, by far the largest part. Without them the plugin can be looked
+                at and can link texts, but not be attached.
 
         Raises:
             ArtifactError: The folder is no plugin, or files are missing, truncated or altered.
@@ -162,9 +166,10 @@ class KnowledgePlugin:
         choose_gpu(0, index_device, torch.device("cpu"))  # so that a missing GPU is said before anything is loaded
         options: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         options["force_download"] = force_download
-        folder = resolve_folder(name_or_path, revision=revision, subfolder=subfolder, **options)
+        leave_out = () if vectors else (f"*{SHARD_PATTERN}",)
+        folder = resolve_folder(name_or_path, revision=revision, subfolder=subfolder, leave_out=leave_out, **options)
         if subfolder is None and not (folder / CONFIG_NAME).exists() and (several := read_subfolders(folder)):
-            options |= {"revision": commit_of(folder) or revision, "index_device": index_device}
+            options |= {"revision": commit_of(folder) or revision, "index_device": index_device, "vectors": vectors}
             load = partial(cls.from_pretrained, name_or_path, **options)
             return load(subfolder=next(iter(several))) if len(several) == 1 else _OneOfSeveral(several, load)
         config = read_config(folder, KnowledgePluginConfig)
@@ -184,11 +189,13 @@ class KnowledgePlugin:
             cache_dir=cache_dir,
             # A folder never touches the network, even if what it refers to is not there.
             local_files_only=local_files_only or Path(name_or_path).is_dir(),
+            vectors=vectors,
         )
-        if index_device == "cpu":
+        if index_device == "cpu" and vectors:
             knowledge_base.to_memory()
         if not Path(name_or_path).is_dir() and config.knowledge_base is None:
-            check_sums_once(folder / KNOWLEDGE_BASE_FOLDER, knowledge_base.config.files)
+            files = knowledge_base.config.files
+            check_sums_once(folder / KNOWLEDGE_BASE_FOLDER, files if vectors else without_vectors(files))
         mapping = MappingNetwork(config.mapping)
         mapping.load(folder / MAPPING_NAME)
         mapping.requires_grad_(False).eval()
@@ -422,13 +429,13 @@ def _choose_name(wanted: str | None, default: str, taken: list[str]) -> str:
     return wanted
 
 
-def _open_knowledge_base(folder: Path, config: KnowledgePluginConfig, **options: Any) -> KnowledgeBase:
+def _open_knowledge_base(folder: Path, config: KnowledgePluginConfig, vectors: bool, **options: Any) -> KnowledgeBase:
     reference = config.knowledge_base
     if reference is None:
         # Not by name: a folder that is missing must not become the name of somebody's repo.
         finish_save(folder / KNOWLEDGE_BASE_FOLDER)
-        return KnowledgeBase._open(folder / KNOWLEDGE_BASE_FOLDER)
-    return KnowledgeBase.from_pretrained(reference.repo_id, revision=reference.revision, **options)
+        return KnowledgeBase._open(folder / KNOWLEDGE_BASE_FOLDER, vectors)
+    return KnowledgeBase.from_pretrained(reference.repo_id, revision=reference.revision, vectors=vectors, **options)
 
 
 class _OneOfSeveral(KnowledgePlugin):

@@ -23,10 +23,12 @@ AtRevision = Annotated[str | None, typer.Option("--revision", help="Branch, tag 
 InSubfolder = Annotated[str | None, typer.Option("--subfolder", help="Which of several plugins in one repo.")]
 
 
-def open_plugin(name: str, revision: str | None = None, subfolder: str | None = None) -> KnowledgePlugin:
+def open_plugin(
+    name: str, revision: str | None = None, subfolder: str | None = None, vectors: bool = True
+) -> KnowledgePlugin:
     """Open a plugin; of a knowledge base, say which command it is for."""
     try:
-        return KnowledgePlugin.from_pretrained(name, revision=revision, subfolder=subfolder)
+        return KnowledgePlugin.from_pretrained(name, revision=revision, subfolder=subfolder, vectors=vectors)
     except ArtifactError as error:
         with suppress(KnowledgePluginError):
             read_config(name, KnowledgeBaseConfig)
@@ -35,15 +37,15 @@ def open_plugin(name: str, revision: str | None = None, subfolder: str | None = 
 
 
 def open_any(name: str, revision: str | None = None, subfolder: str | None = None) -> KnowledgePlugin | KnowledgeBase:
-    """Open what is there under this name: a plugin or a knowledge base, in a folder or on the Hub."""
+    """Open what is there under this name, without vectors: a plugin or a knowledge base, in a folder or on the Hub."""
     with suppress(KnowledgePluginError):
         read_config(name, KnowledgeBaseConfig)
-        return KnowledgeBase.from_pretrained(name)
+        return KnowledgeBase.from_pretrained(name, vectors=False)
     try:
-        return KnowledgePlugin.from_pretrained(name, revision=revision, subfolder=subfolder)
+        return KnowledgePlugin.from_pretrained(name, revision=revision, subfolder=subfolder, vectors=False)
     except HubError:
         with suppress(HubError):
-            return KnowledgeBase.from_pretrained(name, revision=revision)
+            return KnowledgeBase.from_pretrained(name, revision=revision, vectors=False)
         raise
 
 
@@ -51,7 +53,7 @@ def inspect(
     artifact: Artifact, revision: AtRevision = None, subfolder: InSubfolder = None, as_json: AsJson = False
 ) -> None:
     """Show what a plugin holds, and which model it is for."""
-    plugin = open_plugin(artifact, revision, subfolder)
+    plugin = open_plugin(artifact, revision, subfolder, vectors=False)
     values = _plugin_values(plugin)
     if as_json:
         print_json(values)
@@ -110,7 +112,7 @@ def _kb_in_words(kb: KnowledgeBase) -> dict[str, object]:
 def kb_info(artifact: Artifact, revision: AtRevision = None, as_json: AsJson = False) -> None:
     """Show what a knowledge base holds: entities, aliases, width, storage, licence, entities that are never linked."""
     inner = Path(artifact) / KNOWLEDGE_BASE_FOLDER
-    kb = KnowledgeBase.from_pretrained(inner if inner.is_dir() else artifact, revision=revision)
+    kb = KnowledgeBase.from_pretrained(inner if inner.is_dir() else artifact, revision=revision, vectors=False)
     values = _kb_values(kb) | {"unlinkable entities": count_unlinkable(kb)}
     if as_json:
         print_json(values)

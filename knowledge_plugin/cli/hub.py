@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 from huggingface_hub import CommitInfo
+from transformers import AutoModel, PreTrainedModel
 
 from knowledge_plugin.cli.artifact import InSubfolder, open_plugin
 from knowledge_plugin.cli.output import AsJson, print_json, print_table, print_values
+from knowledge_plugin.errors import ArtifactError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.listing import list_plugins
 
@@ -68,20 +70,36 @@ def _show_commit(repo_id: str, commit: CommitInfo, as_json: bool) -> None:
         print_values(repo_id, values)
 
 
+def open_model(checkpoint: str) -> PreTrainedModel:
+    """Load a checkpoint; of its weights, those of the word embeddings are looked at."""
+    try:
+        return AutoModel.from_pretrained(checkpoint, dtype="auto")
+    except (OSError, ValueError) as error:  # transformers says both of what is no checkpoint
+        raise ArtifactError(f"{checkpoint}: no checkpoint that transformers can load: {error}") from error
+
+
 def search(
     text: Annotated[str | None, typer.Argument(help="Part of a name.")] = None,
     base_model: Annotated[str | None, typer.Option(help="Only plugins for this model, user/name.")] = None,
     domain: Annotated[str | None, typer.Option(help="Only plugins whose card has this tag.")] = None,
     author: Annotated[str | None, typer.Option(help="Only plugins of this user or organisation.")] = None,
+    fits: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", help="Only plugins that this model can take: a folder or repo.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Find plugins on the Hub, the most downloaded first."""
-    found = list(list_plugins(base_model, domain=domain, search=text, author=author, limit=limit))
+    model = None if fits is None else open_model(fits)
+    found = list(list_plugins(base_model, domain=domain, search=text, author=author, fits=model, limit=limit))
     if as_json:
         print_json([asdict(plugin) for plugin in found])
     elif found:
-        rows = [(p.repo_id, p.base_model, p.license, p.downloads) for p in found]
-        print_table(["plugin", "base model", "licence", "downloads"], rows)
+        rows: list[tuple] = [(p.repo_id, p.base_model, p.license, p.downloads) for p in found]
+        columns = ["plugin", "base model", "licence", "downloads"]
+        if model is not None:
+            rows = [(*row, p.subfolder, p.fit) for row, p in zip(rows, found, strict=True)]
+            columns += ["subfolder", "fit"]
+        print_table(columns, rows)
     else:
         typer.echo("no plugin found")

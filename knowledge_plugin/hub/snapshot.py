@@ -30,6 +30,7 @@ def resolve_folder(
     local_files_only: bool = False,
     force_download: bool = False,
     only: Sequence[str] | None = None,
+    leave_out: Sequence[str] = (),
 ) -> Path:
     """Return the folder of an artifact, downloading it if the name is a repo id.
 
@@ -43,6 +44,7 @@ def resolve_folder(
         local_files_only: Take it from the cache or not at all.
         force_download: Download even if it is in the cache.
         only: Patterns of the files to download, ``None`` for the whole artifact.
+        leave_out: Patterns of files not to download.
 
     Returns:
         A folder that exists.
@@ -73,6 +75,7 @@ def resolve_folder(
             local_files_only=local_files_only,
             force_download=force_download,
             allow_patterns=_wanted(subfolder) if only is None else list(only),
+            ignore_patterns=list(leave_out) or None,
             library_name=LIBRARY_NAME,
             library_version=LIBRARY_VERSION,
         )

@@ -98,7 +98,7 @@ def compare(base_model: BaseModelConfig, model: nn.Module) -> Comparison:
     vocab_size, width = embedding.weight.shape
     if width != base_model.embedding_dim:
         return Comparison("different", 0.0, f"its word embeddings are {width} wide, not {base_model.embedding_dim}")
-    ids, expected = _decode(base_model)
+    ids, expected = decode_fingerprint(base_model)
     known = ids < vocab_size
     if int(known.sum()) < (len(ids) + 1) // 2:
         return Comparison("different", 0.0, f"its vocabulary has {vocab_size} words, not {base_model.vocab_size}")
@@ -112,7 +112,12 @@ def compare(base_model: BaseModelConfig, model: nn.Module) -> Comparison:
     return Comparison("different", similarity, f"the compared rows have a median cosine of only {similarity:.3f}")
 
 
-def _decode(base_model: BaseModelConfig) -> tuple[torch.Tensor, torch.Tensor]:
+def decode_fingerprint(base_model: BaseModelConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the recorded token ids ``[n]`` and their rows, float32 ``[n, width]``.
+
+    Raises:
+        ConfigError: The fingerprint is not what its config says.
+    """
     ids, width = base_model.fingerprint.token_ids, base_model.embedding_dim
     try:
         data = base64.b64decode(base_model.fingerprint.vectors, validate=True)

@@ -108,7 +108,7 @@ class Contents:
 
     Attributes:
         config: What ``config.json`` says, or will say.
-        index: The vectors.
+        fetched: The vectors, ``None`` if they were left where they are.
         tables: Entities and names.
         lookups: The tries of the tables.
         source: The folder whose files these very contents are, ``None`` if there is none.
@@ -116,8 +116,22 @@ class Contents:
     """
 
     config: KnowledgeBaseConfig
-    index: EmbeddingIndex
+    fetched: EmbeddingIndex | None
     tables: Tables
     lookups: Lookups
     source: Source | None = None
     origin: KnowledgeBaseReference | None = None
+
+    @property
+    def index(self) -> EmbeddingIndex:
+        """The vectors.
+
+        Raises:
+            ArtifactError: The knowledge base was opened without them.
+        """
+        if self.fetched is None:
+            raise ArtifactError(
+                f"the knowledge base {self.config.name!r} was opened without its vectors, to look at names alone. Open "
+                "it again without vectors=False."
+            )
+        return self.fetched

@@ -117,7 +117,7 @@ class EmbeddingIndex:
             raise ArtifactError(f"{folder}: the config lists no complete set of shards {SHARD_PATTERN}: {names[:5]}.")
         shards, scales = [], []
         for name in names:
-            tensors = _open_shard(folder / name, config)
+            tensors = open_shard(folder / name, config)
             shards.append(tensors[_EMBEDDINGS])
             scales.append(tensors.get(_SCALES))
         if (rows := sum(len(shard) for shard in shards)) != config.rows:
@@ -205,7 +205,12 @@ def shard_names(n: int) -> list[str]:
     return [f"embeddings-{i:05d}-of-{n:05d}.safetensors" for i in range(1, n + 1)]
 
 
-def _open_shard(path: Path, config: KnowledgeBaseConfig) -> Mapping[str, torch.Tensor]:
+def open_shard(path: Path, config: KnowledgeBaseConfig) -> Mapping[str, torch.Tensor]:
+    """Return the tensors of one shard, mapped from disk.
+
+    Raises:
+        ArtifactError: The file is no safetensors file, or holds other tensors than the config declares.
+    """
     expected = {_EMBEDDINGS: (config.dtype, 2)} | ({_SCALES: ("float32", 1)} if config.dtype == "int8" else {})
     try:
         with safe_open(path, framework="pt") as file:

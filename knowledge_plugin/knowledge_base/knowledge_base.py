@@ -29,7 +29,7 @@ from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, Embed
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, alias_key
 from knowledge_plugin.knowledge_base.rows import row_number, row_numbers
-from knowledge_plugin.knowledge_base.storage import open_folder, write_folder
+from knowledge_plugin.knowledge_base.storage import open_folder, without_vectors, write_folder
 
 
 class KnowledgeBase:
@@ -108,11 +108,13 @@ class KnowledgeBase:
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
+        vectors: bool = True,
     ) -> KnowledgeBase:
         """Open a knowledge base from a folder, or from a dataset repo of the Hub.
 
         Only headers and sizes are read. Vectors are mapped from disk; ids and names are looked up in tries that are
-        built on this machine the first time and kept in its cache.
+        built on this machine the first time and kept in its cache. With ``vectors=False`` the vectors, by far the
+        largest part, are not even downloaded: that is enough to link texts and to look up entities.
 
         Raises:
             ArtifactError: The folder is no knowledge base, or files are missing, truncated or of the wrong shape.
@@ -126,16 +128,17 @@ class KnowledgeBase:
             token=token,
             cache_dir=cache_dir,
             local_files_only=local_files_only,
+            leave_out=() if vectors else (SHARD_PATTERN,),
         )
-        contents = open_folder(folder)
+        contents = open_folder(folder, vectors)
         if not Path(name_or_path).is_dir() and (commit := commit_of(folder)) is not None:
-            check_sums_once(folder, contents.config.files)
+            check_sums_once(folder, contents.config.files if vectors else without_vectors(contents.config.files))
             contents = replace(contents, origin=KnowledgeBaseReference(str(name_or_path), commit))
         return cls(contents)
 
     @classmethod
-    def _open(cls, folder: Path) -> KnowledgeBase:
-        return cls(open_folder(folder))
+    def _open(cls, folder: Path, vectors: bool = True) -> KnowledgeBase:
+        return cls(open_folder(folder, vectors))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write ``config.json``, embeddings, tables and a card.
@@ -382,7 +385,7 @@ class KnowledgeBase:
     def to_memory(self) -> None:
         """Read the vectors into memory."""
         with self._changing:
-            self._contents = replace(self._contents, index=self._contents.index.to_memory())
+            self._contents = replace(self._contents, fetched=self._contents.index.to_memory())
 
     # ---- travelling between processes -----------------------------------------------------------------------------
 

@@ -6,7 +6,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from knowledge_plugin.config import CONFIG_NAME, KNOWLEDGE_BASE_FOLDER, KnowledgeBaseConfig, read_config, to_json
+from knowledge_plugin.config import (
+    CONFIG_NAME,
+    KNOWLEDGE_BASE_FOLDER,
+    FileConfig,
+    KnowledgeBaseConfig,
+    read_config,
+    to_json,
+)
 from knowledge_plugin.errors import ArtifactError
 from knowledge_plugin.hub.card import write_card
 from knowledge_plugin.hub.folder import check_sizes, describe_files, link_or_copy
@@ -15,8 +22,12 @@ from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, Embed
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables
 
 
-def open_folder(folder: Path) -> Contents:
+def open_folder(folder: Path, vectors: bool = True) -> Contents:
     """Open a folder: headers and sizes are read, no contents.
+
+    Args:
+        folder: The folder.
+        vectors: Whether to open the vectors too; if not, they need not be there.
 
     Raises:
         ArtifactError: The folder is no knowledge base, or files are missing, truncated or of the wrong shape.
@@ -32,7 +43,7 @@ def open_folder(folder: Path) -> Contents:
     for name in (ENTITIES_NAME, ALIASES_NAME):
         if name not in config.files:
             raise ArtifactError(f"{folder}: the config does not list {name}. Save or download the artifact again.")
-    check_sizes(folder, config.files)
+    check_sizes(folder, config.files if vectors else without_vectors(config.files))
     tables = Tables(folder / ENTITIES_NAME, folder / ALIASES_NAME)
     if tables.counts != (config.rows, config.aliases):
         raise ArtifactError(
@@ -40,7 +51,13 @@ def open_folder(folder: Path) -> Contents:
             f"{tables.counts[0]} and {tables.counts[1]}."
         )
     source = Source(folder, config)
-    return Contents(config, EmbeddingIndex.open(folder, config), tables, Lookups(tables, folder, source), source)
+    index = EmbeddingIndex.open(folder, config) if vectors else None
+    return Contents(config, index, tables, Lookups(tables, folder, source), source)
+
+
+def without_vectors(files: dict[str, FileConfig]) -> dict[str, FileConfig]:
+    """Return the files that hold no vectors."""
+    return {name: file for name, file in files.items() if not Path(name).match(SHARD_PATTERN)}
 
 
 def write_folder(contents: Contents, folder: Path, final: Path) -> None:
@@ -57,8 +74,9 @@ def write_folder(contents: Contents, folder: Path, final: Path) -> None:
     Raises:
         ArtifactError: The files of the folder that was opened are no longer its own.
     """
+    index = contents.index  # refuses a knowledge base that was opened without them
     if contents.source is None:
-        names = contents.index.save(folder) + contents.tables.save(folder)
+        names = index.save(folder) + contents.tables.save(folder)
         config = replace(contents.config, files=describe_files(folder, names))
     else:
         # Whatever else the config lists (a README that is rendered anew, a file of a later version) stays behind.

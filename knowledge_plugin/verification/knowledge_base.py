@@ -15,8 +15,7 @@ import torch
 
 from knowledge_plugin.config import CONFIG_NAME, MAX_ROWS, KnowledgeBaseConfig
 from knowledge_plugin.errors import ArtifactError
-from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex, shard_names
-from knowledge_plugin.knowledge_base.embedding_index import _open_shard as open_shard
+from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex, open_shard, shard_names
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
 from knowledge_plugin.verification.files import check_files, read
 from knowledge_plugin.verification.findings import Findings

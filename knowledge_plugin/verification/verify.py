@@ -20,7 +20,7 @@ from knowledge_plugin.config import (
 )
 from knowledge_plugin.errors import ArtifactError, HubError
 from knowledge_plugin.hub.snapshot import resolve_folder
-from knowledge_plugin.injection.fingerprint import _decode as decode_fingerprint
+from knowledge_plugin.injection.fingerprint import decode_fingerprint
 from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.knowledge_base.tables import ENTITIES_NAME
 from knowledge_plugin.plugin import MAPPING_NAME

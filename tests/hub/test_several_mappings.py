@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
 import torch
 from huggingface_hub import HfApi
+from typer.testing import CliRunner
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, list_plugins
+from knowledge_plugin.cli.main import app
 from knowledge_plugin.errors import ArtifactError, IncompatibleModelError
 from tests import tiny
 
@@ -232,3 +235,19 @@ class TestFits:
             ("alice/maps", None, None),
             ("alice/single", None, None),
         }
+
+    def test_on_the_command_line(self, small, tmp_path):
+        small.save_pretrained(tmp_path / "checkpoint")
+        done = CliRunner().invoke(app, ["search", "--fits", str(tmp_path / "checkpoint"), "--json"])
+        assert done.exit_code == 0, done.output
+        assert [(p["repo_id"], p["subfolder"], p["fit"]) for p in json.loads(done.stdout)] == [
+            ("alice/maps", "small", "same")
+        ]
+        shown = CliRunner().invoke(app, ["search", "--fits", str(tmp_path / "checkpoint")])
+        assert "small" in shown.stdout
+        assert "same" in shown.stdout
+
+    def test_what_is_no_checkpoint(self, tmp_path):
+        done = CliRunner().invoke(app, ["search", "--fits", str(tmp_path)])
+        assert done.exit_code == 1
+        assert "no checkpoint" in done.stderr

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
-from knowledge_plugin.errors import UnknownRowError, check_priors, check_rows, row_number, row_numbers
+from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError, UnknownRowError
+from knowledge_plugin.knowledge_base.rows import check_priors, check_rows, row_number, row_numbers
 
 
 @pytest.mark.parametrize("row", [2, np.int64(2), np.uint8(2), torch.tensor(2)])
