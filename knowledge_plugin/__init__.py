@@ -24,19 +24,25 @@ __all__ = [
     "MapTuningTrainer",
     "Mention",
     "PluginInfo",
+    "Report",
     "__version__",
     "align",
+    "evaluate",
     "list_plugins",
 ]
 
 if TYPE_CHECKING:
+    from knowledge_plugin.evaluation import Report, evaluate
     from knowledge_plugin.training import MapTuningTrainer, align
 else:
     # Whoever only uses a plugin need not wait for transformers' Trainer, which takes longer to import than all else.
+    _LAZY = {"MapTuningTrainer": "training", "align": "training", "Report": "evaluation", "evaluate": "evaluation"}
+
     def __getattr__(name):
-        if name not in ("MapTuningTrainer", "align"):
+        if name not in _LAZY:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        globals()[name] = value = getattr(importlib.import_module("knowledge_plugin.training"), name)
+        room = importlib.import_module(f"knowledge_plugin.{_LAZY[name]}")
+        globals()[name] = value = getattr(room, name)
         return value
 
     def __dir__():

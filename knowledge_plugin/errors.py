@@ -90,5 +90,9 @@ class GenerationError(KnowledgePluginError, ValueError):
     """An option of ``generate`` that cannot work with the virtual ids in the prompt."""
 
 
+class EvaluationError(KnowledgePluginError, ValueError):
+    """An evaluation that cannot work, said before the first batch where that can be known."""
+
+
 class TrainingError(KnowledgePluginError, ValueError):
     """A training run that cannot work, said before its first step where that can be known."""

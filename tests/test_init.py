@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 import knowledge_plugin
 
-LAZY = ["MapTuningTrainer", "align"]
+LAZY = {"MapTuningTrainer": "training", "align": "training", "Report": "evaluation", "evaluate": "evaluation"}
 
 
 def modules_after(code):
@@ -18,11 +19,17 @@ def modules_after(code):
     return set(done.stdout.split())
 
 
-def test_the_training_room_is_loaded_when_it_is_asked_for():
+def test_rooms_are_loaded_when_they_are_asked_for():
     loaded = modules_after("import knowledge_plugin; knowledge_plugin.KnowledgePlugin")
     assert "knowledge_plugin.plugin" in loaded
-    assert not {"knowledge_plugin.training", "transformers.trainer"} & loaded
+    assert not {"knowledge_plugin.training", "knowledge_plugin.evaluation", "transformers.trainer"} & loaded
     assert "transformers.trainer" in modules_after("from knowledge_plugin import MapTuningTrainer")
+
+
+def test_to_evaluate_is_not_to_load_what_trains_or_draws():
+    loaded = modules_after("from knowledge_plugin import evaluate")
+    assert "knowledge_plugin.evaluation" in loaded
+    assert not {"knowledge_plugin.training", "transformers.trainer", "matplotlib"} & loaded
 
 
 @pytest.mark.parametrize("name", knowledge_plugin.__all__)
@@ -33,9 +40,8 @@ def test_every_public_name_is_there(name):
 
 @pytest.mark.parametrize("name", LAZY)
 def test_a_lazy_name_is_the_thing_itself(name):
-    from knowledge_plugin import training
-
-    assert getattr(knowledge_plugin, name) is getattr(training, name)
+    room = importlib.import_module(f"knowledge_plugin.{LAZY[name]}")
+    assert getattr(knowledge_plugin, name) is getattr(room, name)
 
 
 def test_import_star():

@@ -47,3 +47,17 @@ def random(kb: KnowledgeBase, seed: int = 0) -> KnowledgeBase:
     noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(seed))
     length = vectors.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return kb.with_vectors(noise * length)
+
+
+def zero(kb: KnowledgeBase) -> KnowledgeBase:
+    """Return a knowledge base in which every vector is zero, so that a mapping makes the same row of every entity.
+
+    What is gained with it comes of telling the model that an entity stands there, whichever.
+
+    Example:
+        >>> from knowledge_plugin import Entity
+        >>> kb = KnowledgeBase.from_entities([Entity("x:1", "A")], [[3.0, 4.0]], name="a")
+        >>> zero(kb).vectors([0]).tolist()
+        [[0.0, 0.0]]
+    """
+    return kb.with_vectors(torch.zeros(len(kb), kb.config.dim))

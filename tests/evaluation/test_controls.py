@@ -5,7 +5,7 @@ import torch
 
 from knowledge_plugin import Entity, KnowledgeBase
 from knowledge_plugin.errors import KnowledgeBaseError
-from knowledge_plugin.evaluation.controls import random, shuffled
+from knowledge_plugin.evaluation.controls import random, shuffled, zero
 from tests import tiny
 
 
@@ -33,7 +33,7 @@ def test_random_vectors_are_as_long_as_the_real_ones(sized, seed):
     assert not torch.isclose(before, after).all(dim=1).any()
 
 
-@pytest.mark.parametrize("control", [shuffled, random])
+@pytest.mark.parametrize("control", [shuffled, random, zero])
 def test_a_control_changes_vectors_alone(kb, control):
     before = vectors(kb)
     other = control(kb)
@@ -78,3 +78,7 @@ def test_one_entity_cannot_be_shuffled():
 def test_a_vector_of_zeros_stays_one():
     kb = KnowledgeBase.from_entities([Entity("x:1", "Ada"), Entity("x:2", "Bob")], [[0.0, 0.0], [3.0, 4.0]], name="t")
     assert vectors(random(kb)).norm(dim=1).tolist() == pytest.approx([0, 5])
+
+
+def test_zero_vectors(kb):
+    assert vectors(zero(kb)).tolist() == [[0.0] * 8] * 5

@@ -1,0 +1,81 @@
+"""The plugin and its controls: how a text is read under each, and what stands behind the virtual tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from knowledge_plugin.evaluation.controls import random, shuffled, zero
+from knowledge_plugin.injection.hook import EmbeddingHook
+from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.plugin import KnowledgePlugin
+
+ControlName = Literal["none", "untrained", "shuffled", "random", "zero", "text"]
+
+PLUGIN = "plugin"
+CONTROLS = ("none", "untrained", "shuffled", "random", "zero", "text")
+DEFAULT_CONTROLS = ("none", "shuffled", "random", "text")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How rows are read, and what is behind the virtual tokens.
+
+    Attributes:
+        way: ``"plain"``, ``"linked"`` or ``"text"``.
+        vectors: Vectors instead of the plugin's own, row for row.
+        mapping: A mapping instead of the plugin's own.
+    """
+
+    way: str
+    vectors: PlacedIndex | None = None
+    mapping: MappingNetwork | None = None
+
+
+def find_conditions(
+    controls: Iterable[str], plugin: KnowledgePlugin, hook: EmbeddingHook, seed: int
+) -> dict[str, Callable[[], Condition]]:
+    """Return what makes each condition, the plugin among them, in the order of a report.
+
+    Vectors are made when their turn comes, so that one control is in memory at a time.
+
+    Args:
+        controls: Which controls, in any order.
+        plugin: The plugin.
+        hook: Its hook on the model.
+        seed: Of shuffled and random vectors, and of fresh weights.
+    """
+    kb, gpu = plugin.knowledge_base, hook.vectors.gpu
+    makers: dict[str, Callable[[], Condition]] = {
+        "none": lambda: Condition("plain"),
+        PLUGIN: lambda: Condition("linked"),
+        "untrained": lambda: Condition("linked", mapping=_untrained(plugin.mapping, seed)),
+        "shuffled": lambda: Condition("linked", PlacedIndex(shuffled(kb, seed), gpu)),
+        "random": lambda: Condition("linked", PlacedIndex(random(kb, seed), gpu)),
+        "zero": lambda: Condition("linked", PlacedIndex(zero(kb), gpu)),
+        "text": lambda: Condition("text"),
+    }
+    wanted = {PLUGIN, *controls}
+    return {name: make for name, make in makers.items() if name in wanted}
+
+
+def _untrained(mapping: MappingNetwork, seed: int) -> MappingNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MappingNetwork(mapping.config).to(mapping.device).eval()
+
+
+@contextmanager
+def behind(hook: EmbeddingHook, condition: Condition) -> Iterator[None]:
+    """Put other vectors, or another mapping, behind the virtual tokens; afterwards, the plugin's own are back."""
+    vectors, mapping = hook.vectors, hook.mapping
+    try:
+        hook.vectors, hook.mapping = condition.vectors or vectors, condition.mapping or mapping
+        yield
+    finally:
+        hook.vectors, hook.mapping = vectors, mapping

@@ -1,0 +1,149 @@
+"""The rows that are evaluated: read once, checked, and linked once for all conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from knowledge_plugin.errors import EvaluationError
+from knowledge_plugin.injection.source import KnowledgeSource
+from knowledge_plugin.linking.mention import Mention, check_mentions, link
+
+_ROW = '{"text": "The museum in Graz opened.", "label": 3}'
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts, and what belongs to each.
+
+    Attributes:
+        texts: The texts.
+        pairs: Second texts, if there are any.
+        labels: What the dataset says is right, as it stands there; ``None`` where it has no such column.
+        mentions: The linked mentions of each text, whose entities are in the knowledge base.
+        pair_mentions: The same of the second texts.
+    """
+
+    texts: list[str]
+    pairs: list[str] | None
+    labels: list[Any] | None
+    mentions: list[list[Mention]]
+    pair_mentions: list[list[Mention]] | None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_rows(dataset: Iterable[Mapping[str, Any]], source: KnowledgeSource) -> Rows:
+    """Read a dataset and link it.
+
+    Args:
+        dataset: Rows with ``text`` and ``label``, perhaps ``text_pair`` and ``mentions``: a list, a dataset of
+            ``datasets``, or anything else that gives mappings.
+        source: Finds mentions where the rows do not say them, and knows the entities.
+
+    Raises:
+        EvaluationError: No rows, or not of that form.
+        MentionError: A mention does not fit its text.
+        LinkingError: Nothing finds mentions, and none are given.
+    """
+    rows = list(dataset)
+    if not rows:
+        raise EvaluationError(f"the dataset is empty: expected rows such as {_ROW}.")
+    if isinstance(rows[0], str) and isinstance(dataset, Mapping):
+        raise EvaluationError(f"expected the rows of one dataset, found several: type dataset[{rows[0]!r:.80}].")
+    wrong = next((row for row in rows if not isinstance(row, Mapping)), None)
+    if wrong is not None:
+        raise EvaluationError(f"expected rows such as {_ROW}, found {wrong!r:.80}.")
+    texts = _column(rows, "text")
+    if texts is None:
+        raise EvaluationError(
+            f"a row of the dataset has the columns {sorted(map(str, rows[0]))}; expected 'text' and 'label'. Rows that "
+            "are tokenized cannot be read with and without knowledge."
+        )
+    pairs, given = _column(rows, "text_pair"), _column(rows, "mentions")
+    for name, written in (("text", texts), ("text_pair", pairs or [])):
+        if not all(isinstance(text, str) for text in written):
+            wrong = next(text for text in written if not isinstance(text, str))
+            raise EvaluationError(f"{name}: expected a text in each row, found {wrong!r:.80}.")
+    if given is None:
+        found = link(source.needed_linker, texts)
+    else:
+        found = [check_mentions(items, text) for items, text in zip(given, texts, strict=True)]
+    in_pairs: list[list[Mention]] | None = None
+    if pairs is not None:
+        # Where mentions are given without a linker, those of second texts are simply not known.
+        in_pairs = link(source.linker, pairs) if source.linker is not None else [[] for _ in pairs]
+    return Rows(
+        texts,
+        pairs,
+        labels=next((column for name in ("label", "labels") if (column := _column(rows, name)) is not None), None),
+        mentions=[source.known(mentions) for mentions in found],
+        pair_mentions=None if in_pairs is None else [source.known(mentions) for mentions in in_pairs],
+    )
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
+    having = sum(name in row for row in rows)
+    if having not in (0, len(rows)):
+        raise EvaluationError(f"{name!r} is in {having} of {len(rows)} rows: expected it in each, or in none.")
+    return [row[name] for row in rows] if having else None
+
+
+def class_labels(labels: Sequence[Any] | None, classes: int) -> torch.Tensor:
+    """Return labels as int64: the class ``[rows]``, 0 and 1 for each class ``[rows, classes]``; or float64 numbers.
+
+    Raises:
+        EvaluationError: There are none, or they are none of a head of so many classes.
+    """
+    if labels is None:
+        raise EvaluationError(f"the rows have no 'label': expected rows such as {_ROW}.")
+    if (word := next((label for label in labels if isinstance(label, str)), None)) is not None:
+        raise EvaluationError(
+            f"a row has the label {word!r:.80}; expected a number. Type: row['label'] = "
+            "model.config.label2id[row['label']]"
+        )
+    try:
+        numbers = np.asarray([np.asarray(label) for label in labels])
+        if not np.isfinite(numbers).all():
+            raise ValueError("NaN or infinity")
+        whole = np.asarray(numbers, dtype=np.int64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise EvaluationError(
+            f"expected a number as the label of each row, or 0 and 1 for each of the head's {classes} classes, found "
+            f"{labels[0]!r:.80}."
+        ) from error
+    if numbers.ndim == 1 and classes == 1:
+        return torch.as_tensor(numbers.astype(np.float64))
+    if numbers.ndim == 2 and numbers.shape[1] == classes and bool(np.isin(numbers, (0, 1)).all()):
+        return torch.as_tensor(whole)
+    if numbers.ndim == 1 and bool((numbers == whole).all()):
+        outside = whole[(whole < 0) | (whole >= classes)]
+        if not len(outside):
+            return torch.as_tensor(whole)
+        raise EvaluationError(
+            f"a row has the label {int(outside[0])}, but the model's head has {classes} classes: expected a number "
+            f"from 0 to {classes - 1}. Load the checkpoint that belongs to these labels; leave rows out that are not "
+            "to be scored."
+        )
+    raise EvaluationError(
+        f"expected the number of a class from 0 to {classes - 1} as the label of each row, or 0 and 1 for each of the "
+        f"head's {classes} classes, found {labels[0]!r:.80}."
+    )
+
+
+def clusters_of(entities: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the cluster of each row, int64 ``[rows]``: rows whose first entity is the same are one.
+
+    A row that mentions nothing is a cluster of its own.
+
+    Example:
+        >>> clusters_of([["x:1"], [], ["x:2", "x:1"], ["x:1", "x:3"], []]).tolist()
+        [0, 1, 2, 0, 3]
+    """
+    numbers: dict[object, int] = {}
+    return np.array([numbers.setdefault(found[0] if found else i, len(numbers)) for i, found in enumerate(entities)])
