@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint compatibility bench clean
+.PHONY: help demo test lint compatibility cards bench fuzz clean
 
 help:  ## List what can be made.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 15
@@ -35,8 +35,14 @@ lint: $(VENV)/.installed-dev  ## Style and types.
 compatibility: $(VENV)/.installed-dev  ## Write docs/compatibility.md from what the contract suite shows.
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests/contract --compatibility
 
+cards: $(VENV)/.installed-dev  ## Write the cards of the example plugins, in hub_cards/examples, from the JSON beside them.
+	$(BIN)/python -m examples.cards
+
 bench: $(VENV)/.installed-dev  ## Measure ours beside the published way.
 	$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.installed-dev  ## Open artifacts that a machine makes up, for as many seconds as FOR=60 says.
+	$(BIN)/python -m tests.fuzz --seconds $(or $(FOR),60)
 
 clean:  ## Remove what was built and installed.
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache

@@ -20,6 +20,7 @@ from knowledge_plugin.config import (
     CONFIG_NAME,
     KNOWLEDGE_BASE_FOLDER,
     Form,
+    KnowledgeBaseConfig,
     KnowledgeBaseReference,
     KnowledgePluginConfig,
     MappingConfig,
@@ -28,7 +29,7 @@ from knowledge_plugin.config import (
     to_json,
 )
 from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, LinkingError, MappingError
-from knowledge_plugin.hub.card import render_card, sealed, write_card
+from knowledge_plugin.hub.card import keep_words, render_card, sealed, write_card
 from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
@@ -45,6 +46,7 @@ from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.knowledge_base.storage import without_vectors
 from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.results import RESULT_FILES, EvaluationResult, read_results, write_results
 from knowledge_plugin.subfolders import CONFIG_PATTERNS, check_subfolder, choose_subfolder, read_subfolders
 
 MAPPING_NAME = "mapping.safetensors"
@@ -59,6 +61,7 @@ class KnowledgePlugin:
         config: What ``config.json`` will say.
         mapping: The mapping network, a small ``torch.nn.Module`` in float32.
         knowledge_base: The entities.
+        results: What it was measured to do, for its card; see :class:`knowledge_plugin.results.EvaluationResult`.
     """
 
     def __init__(self, config: KnowledgePluginConfig, mapping: MappingNetwork, knowledge_base: KnowledgeBase) -> None:
@@ -72,6 +75,8 @@ class KnowledgePlugin:
         self.mapping = mapping
         self.knowledge_base = knowledge_base
         self.index_device: IndexDevice = "auto"
+        self.results: list[EvaluationResult] = []
+        self._folder: Path | None = None  # opened from; what a person wrote into its card is pushed too
         self._attachments: weakref.WeakSet[Attachment] = weakref.WeakSet()
 
     def __repr__(self) -> str:
@@ -201,6 +206,8 @@ class KnowledgePlugin:
         mapping.requires_grad_(False).eval()
         plugin = cls(config, mapping, knowledge_base)
         plugin.index_device = index_device
+        plugin.results = read_results(folder)
+        plugin._folder = folder if Path(name_or_path).is_dir() else None
         return plugin
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -215,13 +222,18 @@ class KnowledgePlugin:
         self._write(Path(folder), reference=None)
 
     def _write(self, folder: Path, reference: KnowledgeBaseReference | None) -> None:
-        with staged(folder, replaces=(f"{KNOWLEDGE_BASE_FOLDER}/{SHARD_PATTERN}",)) as beside:
+        with staged(folder, replaces=(f"{KNOWLEDGE_BASE_FOLDER}/{SHARD_PATTERN}", *RESULT_FILES)) as beside:
             if reference is None:
                 (beside / KNOWLEDGE_BASE_FOLDER).mkdir()
                 self.knowledge_base._write(beside / KNOWLEDGE_BASE_FOLDER, folder / KNOWLEDGE_BASE_FOLDER)
             self.mapping.save(beside / MAPPING_NAME)
             config = replace(self.config, files=describe_files(beside, [MAPPING_NAME]), knowledge_base=reference)
-            write_card(beside, folder, "plugin.md.j2", config=config, knowledge_base=self.knowledge_base.config)
+            write_results(beside, self.results)
+            kb = self.knowledge_base.config
+            if reference is None:  # with its files
+                kb = read_config(beside / KNOWLEDGE_BASE_FOLDER, KnowledgeBaseConfig)
+            values = {"config": config, "knowledge_base": kb, "names": self.knowledge_base.labels()}
+            write_card(beside, folder, "plugin.md.j2", results=self.results, **values)
             (beside / CONFIG_NAME).write_text(to_json(config), encoding="utf-8")
 
     def push_to_hub(
@@ -260,6 +272,9 @@ class KnowledgePlugin:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             self._write(folder / prefix, reference=self.knowledge_base.origin)
+            if self._folder is not None:
+                for inner in ("", KNOWLEDGE_BASE_FOLDER):
+                    keep_words(folder / prefix / inner, self._folder / inner)
             return push_folder(
                 folder,
                 repo_id,
@@ -268,7 +283,7 @@ class KnowledgePlugin:
                 create_pr=create_pr,
                 token=token,
                 commit_message=commit_message,
-                replaces=(f"{prefix}{KNOWLEDGE_BASE_FOLDER}/*",),
+                replaces=[f"{prefix}{pattern}" for pattern in (f"{KNOWLEDGE_BASE_FOLDER}/*", *RESULT_FILES)],
                 complete=None if subfolder is None else partial(self._write_card_of_several, folder, repo_id, token),
             )
 
@@ -438,6 +453,9 @@ def _open_knowledge_base(folder: Path, config: KnowledgePluginConfig, vectors: b
     return KnowledgeBase.from_pretrained(reference.repo_id, revision=reference.revision, vectors=vectors, **options)
 
 
+_DECIDED = ("config", "mapping", "knowledge_base", "index_device", "results", "_attachments")
+
+
 class _OneOfSeveral(KnowledgePlugin):
     """One of the plugins of a repo: the first model that it is attached to says which, once and for all."""
 
@@ -452,7 +470,7 @@ class _OneOfSeveral(KnowledgePlugin):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _check_decided(self, name: str) -> None:
-        if self._undecided and name in ("config", "mapping", "knowledge_base", "index_device", "_attachments"):
+        if self._undecided and name in _DECIDED:
             raise ArtifactError(
                 f"several plugins lie here: {', '.join(list(self._configs)[:20])}. Say which one: "
                 f"KnowledgePlugin.from_pretrained(..., subfolder={next(iter(self._configs))!r}); or attach it first, "

@@ -1,46 +1,83 @@
-"""The README.md of an artifact, rendered from a template in ``hub_cards/``."""
+"""The README.md of an artifact, rendered from a template in ``hub_cards/``.
+
+A card is words about an artifact: whatever is wrong with it costs a warning, and never the save or the push.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import re
+import shutil
+import warnings
+from collections.abc import Callable
+from functools import cache
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
+
+from knowledge_plugin.config import FORMAT_VERSION, KNOWLEDGE_BASE_FOLDER, MappingConfig
+from knowledge_plugin.hub.card_metadata import (
+    front_matter,
+    is_repo_id,
+    knowledge_base_metadata,
+    plugin_metadata,
+    plugins_metadata,
+)
+from knowledge_plugin.hub.markdown import as_figure, as_literal, as_size, as_text
+from knowledge_plugin.hub.seal import Parts, merged, readdressed, sealed
+
+__all__ = ["keep_words", "merged", "publish_card", "render_card", "sealed", "write_card"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # In a wheel the templates lie inside the package, in a checkout beside it.
 _FOLDERS = [str(_PACKAGE / "hub_cards"), str(_PACKAGE.parent / "hub_cards")]
 
-# Ends what is ours of a card. The sums of metadata and text above it tell what a person has edited since.
-_SEAL = "<!-- Written by knowledge-plugin, anew at each save and push until someone edits it; words below stay."
-_SEALED = re.compile(re.escape(_SEAL) + r" ([0-9a-f]{64}) ([0-9a-f]{64}) -->\n?")
-_FRONT_MATTER = re.compile(r"\A---\n(.*?\n)??---\n", re.DOTALL)
-# What the artifact itself says; of every other key a person's word counts.
-_OUR_KEYS = ("library_name", "base_model", "base_model_relation", "configs")
+# How the code in a card calls its artifact until a push gives it a name.
+_HERE = '"path/to/this/folder"'
+_BLANK_LINES = re.compile(r"\n{3,}")
+_NAMES = 3
+_MAX_CARD_BYTES = 16 * 2**20
+
+_METADATA: dict[str, Callable[..., dict[str, Any]]] = {
+    "plugin.md.j2": plugin_metadata,
+    "knowledge_base.md.j2": knowledge_base_metadata,
+    "plugins.md.j2": plugins_metadata,
+}
+# What need not be known of an artifact.
+_OPTIONAL: dict[str, Any] = {
+    "license": None,
+    "language": (),
+    "datasets": (),
+    "names": (),
+    "results": (),
+    "training": {},
+}
 
 
 def render_card(template: str, **values: Any) -> str:
     """Render a card.
 
     Args:
-        template: File name in ``hub_cards/``, for example ``"plugin.md.j2"``.
-        **values: What the template shows. Sections without a value vanish.
+        template: ``"plugin.md.j2"`` (which needs ``config`` and ``knowledge_base``, the configs of both),
+            ``"knowledge_base.md.j2"`` (``config``) or ``"plugins.md.j2"`` (``repo_id``, ``configs`` by subfolder,
+            ``base_models``).
+        **values: What the card shows. Beside what the template needs: ``license`` of the plugin, ``language`` (codes),
+            ``datasets`` (repos of what it was trained on), ``names`` (of entities; a few are taken), ``results``
+            (:class:`~knowledge_plugin.results.EvaluationResult`), ``training`` (settings by their names). Sections
+            without a value vanish.
 
     Returns:
-        The text of README.md.
+        The text of README.md, without a seal.
+
+    Raises:
+        jinja2.UndefinedError: A value that the card needs is missing.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDERS),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # Markdown, not HTML; values are quoted in the templates where YAML needs it
-    )
-    return environment.get_template(template).render(values)
+    known = {"here": _HERE, "format_version": FORMAT_VERSION, "knowledge_base_folder": KNOWLEDGE_BASE_FOLDER}
+    values["names"] = list(islice(values.get("names", ()), _NAMES))
+    body = _environment(*_FOLDERS).get_template(template).render(known | _OPTIONAL | values)
+    body = _BLANK_LINES.sub("\n\n", body).strip()  # what vanished left blank lines behind; no value has any
+    return f"{front_matter(_METADATA[template](**values))}\n{body}\n"
 
 
 def write_card(folder: Path, final: Path, template: str, **values: Any) -> None:
@@ -51,79 +88,95 @@ def write_card(folder: Path, final: Path, template: str, **values: Any) -> None:
         final: Where it belongs.
         template: As in :func:`render_card`.
         **values: As in :func:`render_card`.
+
+    Warns:
+        UserWarning: There is no card to write, or none that could take the place of what stands there.
     """
-    standing, fresh = final / "README.md", sealed(render_card(template, **values))
-    if standing.is_file():
-        text = standing.read_text(encoding="utf-8", errors="replace")
-        if not _Card(text).text_is_ours:
-            return
-        fresh = merged(text, fresh)
-    elif standing.exists():
-        return
-    (folder / "README.md").write_text(fresh, encoding="utf-8")
+    card: str | None = None
+    try:
+        card = _renewed(final / "README.md", sealed(render_card(template, **values)))
+    except Exception as error:  # words about the artifact, not the artifact
+        _warn(final / "README.md", error)
+    if (
+        card is not None
+    ):  # a disk that is full is no trouble of the card; whatever bytes a person's words are, they stay
+        (folder / "README.md").write_text(card, encoding="utf-8", errors="surrogateescape")
 
 
-def sealed(text: str) -> str:
-    """Return a card with the mark by which later edits are noticed."""
-    head, body = _split(text)
-    return f"{text}{_SEAL} {_checksum(head)} {_checksum(body)} -->\n"
-
-
-def merged(standing: str, fresh: str) -> str:
-    """Renew a card and keep what a person made of it.
+def publish_card(card: Path, standing: Path | None, repo_id: str | None, subfolder: str | None = None) -> None:
+    """Make a card that was just written ready for a repo: it names the repo, and keeps what people made of it there.
 
     Args:
-        standing: The card that is there.
-        fresh: The card as it is made now, with its seal.
+        card: The README.md that is about to be pushed.
+        standing: The README.md that the repo has in this place.
+        repo_id: ``"user/name"``; ``None`` for what is not opened from a repo by itself.
+        subfolder: Of the repo, if the artifact lies in one.
 
-    Returns:
-        ``fresh`` with every metadata key and every word below the seal that is theirs. A text that they edited above
-        the seal, or wrote themselves, stays as it is. Metadata that is no YAML stays too.
+    Warns:
+        UserWarning: The card cannot be merged with what stands there, which stays.
     """
-    old, new = _Card(standing), _Card(fresh)
-    body = new.body + old.below if old.text_is_ours else old.body + old.below
-    if old.head_is_ours:
-        return f"{new.head}{body}"
     try:
-        theirs, ours = old.metadata, new.metadata
-    except yaml.YAMLError:
-        return f"{old.head}{body}"
-    data = ours | theirs | {key: ours[key] for key in _OUR_KEYS if key in ours}
-    tags = [*_listed(theirs.get("tags")), *_listed(ours.get("tags"))]
-    if tags:
-        data["tags"] = list(dict.fromkeys(tags))
-    return f"---\n{yaml.safe_dump(data, sort_keys=False, allow_unicode=True)}---\n{body}"
+        address = as_literal(repo_id or "") + (f", subfolder={as_literal(subfolder)}" if subfolder else "")
+        fresh = card.read_text(encoding="utf-8")
+        fresh = fresh if repo_id is None else readdressed(fresh, _HERE, address)
+        text = fresh if standing is None else merged(_read(standing, errors="strict"), fresh)
+    except Exception as error:
+        _warn(card, error)
+        if standing is not None:
+            shutil.copyfile(standing, card)
+        return
+    card.write_text(text, encoding="utf-8")
 
 
-class _Card:
-    """A card in its parts: metadata, text up to the seal, and what stands below it."""
+def keep_words(folder: Path, opened: Path) -> None:
+    """Give the card in ``folder`` the words and the metadata that a person wrote into the one in ``opened``.
 
-    def __init__(self, card: str) -> None:
-        self.head, rest = _split(card)
-        seal = _SEALED.search(rest)
-        end = seal.end() if seal else len(rest)
-        self.body, self.below = rest[:end], rest[end:]
-        text = rest[: seal.start()] if seal else rest
-        sums = seal.groups() if seal else ("", "")
-        self.head_is_ours, self.text_is_ours = sums[0] == _checksum(self.head), sums[1] == _checksum(text)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        match = _FRONT_MATTER.match(self.head)
-        data = yaml.safe_load(match[1] or "") if match else None
-        if not isinstance(data, (dict, type(None))):
-            raise yaml.YAMLError("metadata that is no mapping")
-        return data or {}
+    Warns:
+        UserWarning: The card that was opened cannot be read.
+    """
+    card, standing = folder / "README.md", opened / "README.md"
+    try:
+        if card.is_file() and standing.is_file():
+            text = merged(_read(standing), _read(card))
+            card.write_text(text, encoding="utf-8", errors="surrogateescape")
+    except ValueError as error:
+        _warn(standing, error)
 
 
-def _split(card: str) -> tuple[str, str]:
-    match = _FRONT_MATTER.match(card)
-    return (match[0], card[match.end() :]) if match else ("", card)
+@cache
+def _environment(*folders: str) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folders),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML: each template hands what strangers wrote to `text` or `literal`
+    )
+    environment.filters |= {"text": as_text, "literal": as_literal, "size": as_size, "figure": as_figure}
+    environment.filters |= {"count": "{:,}".format, "parameters": _count_parameters}
+    environment.tests["repo_id"] = is_repo_id
+    return environment
 
 
-def _listed(tags: Any) -> list:
-    return tags if isinstance(tags, list) else [] if tags is None else [tags]
+def _count_parameters(mapping: MappingConfig) -> int:
+    widths = [mapping.input_dim, *([mapping.hidden_dim] if mapping.hidden_dim else []), mapping.output_dim]
+    return sum((i + 1) * o for i, o in pairwise(widths))
 
 
-def _checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _renewed(standing: Path, fresh: str) -> str | None:
+    if standing.is_file():
+        text = _read(standing)
+        return merged(text, fresh) if Parts(text).text_is_ours else None
+    return None if standing.exists() else fresh
+
+
+def _read(card: Path, errors: str = "surrogateescape") -> str:
+    if (size := card.stat().st_size) > _MAX_CARD_BYTES:
+        raise ValueError(f"it has {size} bytes; at most {_MAX_CARD_BYTES} are read")
+    return card.read_text(encoding="utf-8", errors=errors)
+
+
+def _warn(card: Path, error: Exception) -> None:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    warnings.warn(f"{card}: the card was not renewed ({reason:.300}); all else is as it should be.", stacklevel=4)

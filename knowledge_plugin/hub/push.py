@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
-from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION
-from knowledge_plugin.hub.card import merged
+from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, LIBRARY_NAME, LIBRARY_VERSION
+from knowledge_plugin.hub.card import publish_card
 from knowledge_plugin.hub.translation import translated
 
 _CARD = "README.md"
@@ -69,7 +71,8 @@ def push_folder(
             _merge_card(api, card, card.relative_to(folder).as_posix(), repo_id, repo_type, parent)
         # The tables of a plugin belong into its model repo, whatever the client thinks of Parquet there.
         warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
-        return api.upload_folder(
+        upload = partial(
+            api.upload_folder,
             repo_id=repo_id,
             repo_type=repo_type,
             folder_path=folder,
@@ -79,12 +82,23 @@ def push_folder(
             commit_message=commit_message or f"Upload with {LIBRARY_NAME} {LIBRARY_VERSION}",
             delete_patterns=list(replaces) or None,
         )
+        try:
+            return upload()
+        except ValueError as error:
+            if "Invalid metadata in README.md" not in str(error):
+                raise
+            reason = " ".join(str(error).split())
+            warnings.warn(f"{where}: pushed without its card, which the Hub refuses: {reason:.300}", stacklevel=3)
+            return upload(ignore_patterns=[_CARD])
 
 
 def _merge_card(api: HfApi, card: Path, name: str, repo_id: str, repo_type: str, revision: str | None) -> None:
-    try:
-        standing = api.hf_hub_download(repo_id, name, repo_type=repo_type, revision=revision)
-    except (EntryNotFoundError, RevisionNotFoundError, RepositoryNotFoundError):
-        return
-    text = Path(standing).read_text(encoding="utf-8", errors="replace")
-    card.write_text(merged(text, card.read_text(encoding="utf-8")), encoding="utf-8")
+    standing: Path | None = None
+    with suppress(EntryNotFoundError, RevisionNotFoundError, RepositoryNotFoundError):
+        standing = Path(api.hf_hub_download(repo_id, name, repo_type=repo_type, revision=revision))
+    *subfolder, _ = Path(name).parts
+    # The knowledge base within a plugin is opened by way of the plugin: its card names no repo.
+    inner = KNOWLEDGE_BASE_FOLDER in subfolder
+    publish_card(card, standing, None if inner else repo_id, "/".join(subfolder))
+    if name == _CARD and standing is not None and card.read_bytes() == standing.read_bytes():
+        card.unlink()  # the client would look into it again, and may not like what the Hub has long taken

@@ -16,7 +16,7 @@ from knowledge_plugin.hub.translation import translated
 
 # No code, no pickles: whatever else a repo holds is not even downloaded. huggingface_hub wants the very same
 # patterns when it is asked for a snapshot offline.
-_PATTERNS = ["config.json", "*.safetensors", "*.parquet", "README.md"]
+_PATTERNS = ["config.json", "evaluation.json", "*.safetensors", "*.parquet", "README.md"]
 
 
 def resolve_folder(

@@ -20,6 +20,7 @@ from knowledge_plugin.config import (
     StorageDType,
 )
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError, UnknownEntityError
+from knowledge_plugin.hub.card import keep_words
 from knowledge_plugin.hub.folder import check_sums, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
@@ -182,6 +183,8 @@ class KnowledgeBase:
         with tempfile.TemporaryDirectory() as folder:
             with staged(folder) as beside:
                 write_folder(contents, beside, Path(folder))
+            if contents.source is not None and commit_of(contents.source.folder) is None:
+                keep_words(Path(folder), contents.source.folder)
             commit = push_folder(
                 Path(folder),
                 repo_id,

@@ -84,7 +84,7 @@ def write_folder(contents: Contents, folder: Path, final: Path) -> None:
         for name in own:
             _take_over(contents.source, name, folder / name)
         config = replace(contents.config, files={name: contents.config.files[name] for name in own})
-    write_card(folder, final, "knowledge_base.md.j2", config=config)
+    write_card(folder, final, "knowledge_base.md.j2", config=config, names=contents.tables.labels())
     (folder / CONFIG_NAME).write_text(to_json(config), encoding="utf-8")
 
 

@@ -174,6 +174,33 @@ def test_words_and_metadata_of_a_person_survive_a_push(hub, plugin):
     assert f"{BIG + 1} entities" in pushed
 
 
+def test_words_of_a_person_in_the_folder_are_pushed(hub, plugin, tmp_path):
+    plugin.push_to_hub("alice/towns")
+    repo = hub.repos["model", "alice/towns"]
+    files = dict(repo.resolve("main").files)
+    repo.commit("main", files | {"README.md": files["README.md"] + b"On the Hub.\n"}, "edit", repo.refs["main"])
+    plugin.save_pretrained(tmp_path)
+    for card in (tmp_path / "README.md", tmp_path / "knowledge_base" / "README.md"):
+        text = card.read_text(encoding="utf-8").replace("tags:\n", "language: de\ntags:\n", 1)
+        card.write_text(f"{text}In the folder.\n", encoding="utf-8")
+    for _ in range(2):
+        KnowledgePlugin.from_pretrained(tmp_path).push_to_hub("alice/towns")
+        files = repo.resolve("main").files
+        pushed = files["README.md"].decode()
+        assert "On the Hub.\n" in pushed
+        assert pushed.count("In the folder.\n") == 1
+        assert "language: de" in pushed
+        assert b"In the folder." in files["knowledge_base/README.md"]
+
+
+def test_words_of_a_person_in_the_folder_of_a_knowledge_base_are_pushed(hub, kb, tmp_path):
+    kb.save_pretrained(tmp_path)
+    with (tmp_path / "README.md").open("a", encoding="utf-8") as card:
+        card.write("By hand.\n")
+    KnowledgeBase.from_pretrained(tmp_path).push_to_hub("alice/towns-kb")
+    assert hub.repos["dataset", "alice/towns-kb"].resolve("main").files["README.md"].endswith(b"By hand.\n")
+
+
 def test_shards_that_are_no_longer_needed_go(hub, plugin, monkeypatch):
     monkeypatch.setattr("knowledge_plugin.knowledge_base.embedding_index.MAX_SHARD_BYTES", 4_000)
     plugin.push_to_hub("alice/towns")
