@@ -22,6 +22,7 @@ def test_one_except_clause_catches_every_error(cls):
         (errors.ConfigError, ValueError),
         (errors.SaveError, OSError),
         (errors.UnknownEntityError, KeyError),
+        (errors.ReaderError, ValueError),
         (errors.TokenizerError, TypeError),
         (errors.AttachmentError, RuntimeError),
         (errors.MissingDependencyError, ImportError),

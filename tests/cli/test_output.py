@@ -41,7 +41,8 @@ def test_stdout_that_is_closed_from_the_start(command, plugin_folder):
 
 
 def test_control_c(kb_folder):
-    process = start("link", kb_folder)
+    # Whoever runs the tests in the background of a shell passes on that Ctrl-C is to be ignored.
+    process = start("link", kb_folder, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     process.stdin.write(LINE)
     process.stdin.flush()
     assert process.stdout.readline() == LINE  # it is at work
