@@ -1,4 +1,4 @@
-"""``knowledge-plugin``: look into plugins and knowledge bases, check them, link text with them, publish, and search."""
+"""``knowledge-plugin``: look into plugins and knowledge bases, check them, make, measure, publish and find them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from knowledge_plugin.cli import artifact, environment, hub, text
+from knowledge_plugin.cli import artifact, environment, hub, learning, text
 from knowledge_plugin.cli.output import Commands
 from knowledge_plugin.config import LIBRARY_VERSION
 
@@ -23,11 +23,16 @@ _HELP_TEXT = """Knowledge plugins for frozen transformers checkpoints.
 
 Name a folder, or a repo on the Hub; --help of each command shows an example. Results go to stdout, progress and \
 errors to stderr. Exit code 1: it failed; 2: it was called in a wrong way."""
-_LOOK, _HUB, _TROUBLE = "Look inside", "On the Hub", "When something goes wrong"
+_LOOK, _LEARN, _HUB, _TROUBLE = "Look inside", "Make and measure", "On the Hub", "When something goes wrong"
 _COMMANDS = (
     _Command("inspect", artifact.inspect, _LOOK, "inspect alice/drugs"),
     _Command("verify", artifact.verify, _LOOK, "verify ./drugs-plugin"),
     _Command("link", text.link, _LOOK, 'link alice/drugs "She takes aspirin."'),
+    _Command("align", learning.align, _LEARN, "align ./drugs-plugin --kb ./drugs-kb --model ./my-model"),
+    _Command(
+        "train", learning.train, _LEARN, "train ./drugs-plugin --kb ./drugs-kb --model ./my-model --data new.jsonl"
+    ),
+    _Command("evaluate", learning.evaluate, _LEARN, "evaluate ./drugs-plugin --model ./my-model --data test.jsonl"),
     _Command("push", hub.push, _HUB, "push ./drugs-plugin alice/drugs --private"),
     _Command("search", hub.search, _HUB, "search drugs --base-model org/model"),
     _Command("env", environment.env, _TROUBLE, "env --json"),

@@ -1,0 +1,156 @@
+"""Commands that fit a mapping and look at what it is worth: ``align``, ``train``, ``evaluate``.
+
+What they need of Trainer and of evaluation is loaded when they are called: all other commands start without it.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import transformers
+import typer
+from pyarrow import csv as arrow_csv
+from pyarrow import json as arrow_json
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+import knowledge_plugin
+from knowledge_plugin.cli.artifact import Artifact
+from knowledge_plugin.cli.output import AsJson, print_json, print_values
+from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER
+from knowledge_plugin.errors import ArtifactError, TrainingError
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.plugin import KnowledgePlugin
+
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the plugin to.")]
+Kb = Annotated[str, typer.Option("--kb", metavar="REPO|FOLDER", help="The knowledge base.")]
+Checkpoint = Annotated[str, typer.Option("--model", metavar="CHECKPOINT", help="The frozen model: a folder or a repo.")]
+Data = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON Lines or CSV: text, label, ...")]
+
+
+def align(
+    out: Out,
+    kb: Kb,
+    model: Checkpoint,
+    targets: Annotated[str, typer.Option(help="What to fit to: names or descriptions.")] = "names",
+    as_json: AsJson = False,
+) -> None:
+    """Make a plugin in closed form: no labels, no training, seconds."""
+    checkpoint, tokenizer = load(model)
+    plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping="affine")
+    report = knowledge_plugin.align(plugin, checkpoint, tokenizer, targets=targets)  # type: ignore[arg-type]
+    plugin.save_pretrained(out)
+    _show(str(out), vars(report), as_json)
+
+
+def train(
+    out: Out,
+    kb: Kb,
+    model: Checkpoint,
+    data: Data,
+    objective: Annotated[str, typer.Option(help="task, mention-mlm, mention-clm or mention-seq2seq.")] = "task",
+    mapping: Annotated[str, typer.Option(help="mlp or affine.")] = "mlp",
+    epochs: Annotated[float, typer.Option(min=0.0)] = 2.0,
+    learning_rate: Annotated[float, typer.Option(min=0.0)] = 1e-3,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    seed: int = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT-run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Map-tune a plugin through a frozen model; checkpoints go to OUT-run, so that it can be resumed."""
+    rows = read_rows(data)
+    checkpoint, tokenizer = load(model)
+    transformers.set_seed(seed)
+    plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping=mapping)  # type: ignore[arg-type]
+    arguments = transformers.TrainingArguments(
+        f"{out}-run",
+        learning_rate=learning_rate,
+        num_train_epochs=epochs,
+        per_device_train_batch_size=batch_size,
+        warmup_steps=0.1,
+        seed=seed,
+        save_strategy="epoch",
+        save_total_limit=1,
+        report_to="none",
+    )
+    trainer = knowledge_plugin.MapTuningTrainer(
+        model=checkpoint,
+        plugin=plugin,
+        objective=objective,  # type: ignore[arg-type]
+        processing_class=tokenizer,
+        args=arguments,
+        train_dataset=rows,
+    )
+    with redirect_stdout(sys.stderr):  # Trainer reports on stdout
+        done = trainer.train(resume_from_checkpoint=resume)
+    plugin.save_pretrained(out)
+    values = {"objective": objective, "rows": len(rows), "steps": done.global_step, "loss": done.training_loss}
+    _show(str(out), values | {"seconds": done.metrics["train_runtime"]}, as_json)
+
+
+def evaluate(
+    artifact: Artifact,
+    model: Checkpoint,
+    data: Data,
+    metric: Annotated[str, typer.Option(help="accuracy, micro-f1, hits@5, perplexity, ...")] = "accuracy",
+    plot: Annotated[Path | None, typer.Option(help="Write a plot to this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a plugin beside its controls on one frozen model: nothing, shuffled and random vectors, text in context."""
+    rows = read_rows(data)
+    checkpoint, tokenizer = load(model)
+    report = knowledge_plugin.evaluate(
+        KnowledgePlugin.from_pretrained(artifact), checkpoint, tokenizer, rows, metric=metric
+    )
+    if plot is not None:
+        report.plot(plot)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(str(report))
+
+
+def load(checkpoint: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a checkpoint with the head that it was saved with, and its tokenizer.
+
+    Raises:
+        ArtifactError: It is no checkpoint.
+    """
+    try:
+        names = AutoConfig.from_pretrained(checkpoint).architectures or [""]
+        cls: Any = getattr(transformers, names[0], AutoModel)
+        return cls.from_pretrained(checkpoint).eval(), AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:  # transformers says both of what is no checkpoint
+        raise ArtifactError(f"{checkpoint}: no checkpoint that transformers can load: {error}") from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON Lines or CSV file.
+
+    Raises:
+        TrainingError: It is neither, or has no rows with ``text``.
+    """
+    try:
+        table = arrow_csv.read_csv(path) if path.suffix.lower() == ".csv" else arrow_json.read_json(path)
+    except pa.ArrowInvalid as error:
+        raise TrainingError(f"{path}: expected JSON Lines, or CSV in a file *.csv: {error}") from error
+    if "text" not in table.column_names or len(table) == 0:
+        raise TrainingError(
+            f"{path}: expected rows with 'text' and 'label', found the columns {table.column_names[:10]}."
+        )
+    return table.to_pylist()
+
+
+def _knowledge_base(name: str) -> KnowledgeBase:
+    inner = Path(name) / KNOWLEDGE_BASE_FOLDER
+    return KnowledgeBase.from_pretrained(inner if inner.is_dir() else name)
+
+
+def _show(title: str, values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(values)
+    else:
+        print_values(title, values)

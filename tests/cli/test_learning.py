@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin.cli.main import app
+from tests import tiny
+
+CITIES = ["Paris", "New York", "York", "Berlin"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path, wordpiece):
+    model = tiny.classifier(labels=2)
+    model.save_pretrained(tmp_path / "checkpoint")
+    wordpiece.save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def kb_folder(tmp_path):
+    tiny.knowledge_base().save_pretrained(tmp_path / "kb")
+    return tmp_path / "kb"
+
+
+@pytest.fixture(params=["jsonl", "csv"])
+def data(request, tmp_path):
+    rows = [{"text": f"a train to {city}", "label": i % 2} for i, city in enumerate(CITIES * 4)]
+    path = tmp_path / f"rows.{request.param}"
+    lines = ["text,label", *(f"{row['text']},{row['label']}" for row in rows)]
+    path.write_text("\n".join(map(json.dumps, rows) if request.param == "jsonl" else lines) + "\n")
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)))
+
+
+def test_align(checkpoint, kb_folder, tmp_path):
+    done = run("align", tmp_path / "out", "--kb", kb_folder, "--model", checkpoint, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["entities"] == 5
+    assert KnowledgePlugin.from_pretrained(tmp_path / "out").config.mapping.kind == "affine"
+
+
+def test_train_and_evaluate(checkpoint, kb_folder, data, tmp_path):
+    out = tmp_path / "out"
+    done = run("train", out, "--kb", kb_folder, "--model", checkpoint, "--data", data, "--batch-size", 8, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["steps"] == 4
+    trained = KnowledgePlugin.from_pretrained(out)
+    judged = run("evaluate", out, "--model", checkpoint, "--data", data, "--plot", tmp_path / "p.png", "--json")
+    assert judged.exit_code == 0, judged.output
+    assert json.loads(judged.stdout)["metric"] == "accuracy"
+    assert (tmp_path / "p.png").stat().st_size > 1000
+    again = run("train", out, "--kb", kb_folder, "--model", checkpoint, "--data", data, "--batch-size", 8, "--resume")
+    assert again.exit_code == 0, again.output
+    resumed = KnowledgePlugin.from_pretrained(out)
+    assert torch.equal(resumed.word_embeddings(["geo:york"]), trained.word_embeddings(["geo:york"]))
+
+
+def test_a_report_for_people(checkpoint, kb_folder, data, tmp_path):
+    run("align", tmp_path / "out", "--kb", kb_folder, "--model", checkpoint)
+    shown = run("evaluate", tmp_path / "out", "--model", checkpoint, "--data", data)
+    assert shown.exit_code == 0, shown.output
+    assert "shuffled" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"), [("not json", "expected JSON Lines"), ('{"sentence": "a"}\n', "expected rows with 'text'")]
+)
+def test_data_that_is_none(checkpoint, kb_folder, tmp_path, content, hint):
+    (tmp_path / "rows.jsonl").write_text(content)
+    done = run("train", tmp_path / "out", "--kb", kb_folder, "--model", checkpoint, "--data", tmp_path / "rows.jsonl")
+    assert done.exit_code == 1
+    assert hint in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_checkpoint(kb_folder, tmp_path):
+    done = run("align", tmp_path / "out", "--kb", kb_folder, "--model", kb_folder)
+    assert done.exit_code == 1
+    assert "no checkpoint" in done.stderr
