@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 from huggingface_hub import CommitInfo
-from transformers import AutoModel, PreTrainedModel
 
 from knowledge_plugin.cli.artifact import InSubfolder, open_plugin
+from knowledge_plugin.cli.checkpoint import load_model
 from knowledge_plugin.cli.output import AsJson, print_json, print_table, print_values
-from knowledge_plugin.errors import ArtifactError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.listing import list_plugins
 
@@ -70,14 +69,6 @@ def _show_commit(repo_id: str, commit: CommitInfo, as_json: bool) -> None:
         print_values(repo_id, values)
 
 
-def open_model(checkpoint: str) -> PreTrainedModel:
-    """Load a checkpoint; of its weights, those of the word embeddings are looked at."""
-    try:
-        return AutoModel.from_pretrained(checkpoint, dtype="auto")
-    except (OSError, ValueError) as error:  # transformers says both of what is no checkpoint
-        raise ArtifactError(f"{checkpoint}: no checkpoint that transformers can load: {error}") from error
-
-
 def search(
     text: Annotated[str | None, typer.Argument(help="Part of a name.")] = None,
     base_model: Annotated[str | None, typer.Option(help="Only plugins for this model, user/name.")] = None,
@@ -90,7 +81,7 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Find plugins on the Hub, the most downloaded first."""
-    model = None if fits is None else open_model(fits)
+    model = None if fits is None else load_model(fits, with_head=False)
     found = list(list_plugins(base_model, domain=domain, search=text, author=author, fits=model, limit=limit))
     if as_json:
         print_json([asdict(plugin) for plugin in found])

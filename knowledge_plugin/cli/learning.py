@@ -15,13 +15,13 @@ import transformers
 import typer
 from pyarrow import csv as arrow_csv
 from pyarrow import json as arrow_json
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import knowledge_plugin
 from knowledge_plugin.cli.artifact import Artifact
+from knowledge_plugin.cli.checkpoint import load_model, load_tokenizer
 from knowledge_plugin.cli.output import AsJson, print_json, print_values
 from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER
-from knowledge_plugin.errors import ArtifactError, TrainingError
+from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.plugin import KnowledgePlugin
 
@@ -39,7 +39,7 @@ def align(
     as_json: AsJson = False,
 ) -> None:
     """Make a plugin in closed form: no labels, no training, seconds."""
-    checkpoint, tokenizer = load(model)
+    checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping="affine")
     report = knowledge_plugin.align(plugin, checkpoint, tokenizer, targets=targets)  # type: ignore[arg-type]
     plugin.save_pretrained(out)
@@ -62,7 +62,7 @@ def train(
 ) -> None:
     """Map-tune a plugin through a frozen model; checkpoints go to OUT-run, so that it can be resumed."""
     rows = read_rows(data)
-    checkpoint, tokenizer = load(model)
+    checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     transformers.set_seed(seed)
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping=mapping)  # type: ignore[arg-type]
     arguments = transformers.TrainingArguments(
@@ -101,7 +101,7 @@ def evaluate(
 ) -> None:
     """Put a plugin beside its controls on one frozen model: nothing, shuffled and random vectors, text in context."""
     rows = read_rows(data)
-    checkpoint, tokenizer = load(model)
+    checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     report = knowledge_plugin.evaluate(
         KnowledgePlugin.from_pretrained(artifact), checkpoint, tokenizer, rows, metric=metric
     )
@@ -111,20 +111,6 @@ def evaluate(
         print_json(report.to_dict())
     else:
         typer.echo(str(report))
-
-
-def load(checkpoint: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a checkpoint with the head that it was saved with, and its tokenizer.
-
-    Raises:
-        ArtifactError: It is no checkpoint.
-    """
-    try:
-        names = AutoConfig.from_pretrained(checkpoint).architectures or [""]
-        cls: Any = getattr(transformers, names[0], AutoModel)
-        return cls.from_pretrained(checkpoint).eval(), AutoTokenizer.from_pretrained(checkpoint)
-    except (OSError, ValueError) as error:  # transformers says both of what is no checkpoint
-        raise ArtifactError(f"{checkpoint}: no checkpoint that transformers can load: {error}") from error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,39 @@
+"""Loading a checkpoint by its name, as commands do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import transformers
+
+from knowledge_plugin.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_model(checkpoint: str, with_head: bool = True) -> PreTrainedModel:
+    """Load a model, with the head that it was saved with or without any.
+
+    Raises:
+        ArtifactError: It is no checkpoint.
+    """
+    # Through the module, which loads its parts when they are asked for: other commands need not wait for them.
+    try:
+        names = transformers.AutoConfig.from_pretrained(checkpoint).architectures or [""]
+        cls: Any = getattr(transformers, names[0], transformers.AutoModel) if with_head else transformers.AutoModel
+        return cls.from_pretrained(checkpoint, dtype="auto").eval()
+    except (OSError, ValueError) as error:  # transformers says both of what is no checkpoint
+        raise ArtifactError(f"{checkpoint}: no checkpoint that transformers can load: {error}") from error
+
+
+def load_tokenizer(checkpoint: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a checkpoint.
+
+    Raises:
+        ArtifactError: It has none.
+    """
+    try:
+        return transformers.AutoTokenizer.from_pretrained(checkpoint)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{checkpoint}: no tokenizer that transformers can load: {error}") from error
