@@ -54,7 +54,7 @@ def check_bound(name: str, value: int, upper: int, lower: int = 1) -> None:
         raise ConfigError(f"{name}: expected a number from {lower} to {upper}, found {value}.")
 
 
-def _parse_fields(config: Any) -> None:
+def parse_fields(config: Any) -> None:
     """Check the type of every field of a frozen config, whether it comes from a file or from a caller.
 
     Raises:
@@ -62,7 +62,7 @@ def _parse_fields(config: Any) -> None:
     """
     hints = typing.get_type_hints(type(config))
     for item in dataclasses.fields(config):
-        object.__setattr__(config, item.name, _parse(hints[item.name], getattr(config, item.name), item.name))
+        object.__setattr__(config, item.name, parse(hints[item.name], getattr(config, item.name), item.name))
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FileConfig:
     sha256: str
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("size", self.size, 2**50, lower=0)
         if len(self.sha256) != 64 or not set(self.sha256) <= set("0123456789abcdef"):
             raise ConfigError(f"sha256: expected 64 lower-case hexadecimal digits, found {self.sha256[:80]!r}.")
@@ -110,7 +110,7 @@ class KnowledgeBaseConfig:
     artifact: typing.ClassVar[str] = "knowledge-base"
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("rows", self.rows, MAX_ROWS)
         check_bound("dim", self.dim, MAX_WIDTH)
         check_bound("aliases", self.aliases, MAX_ROWS, lower=0)
@@ -132,7 +132,7 @@ class FingerprintConfig:
     tokens: list[str] | None = None
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("number of fingerprint rows", len(self.token_ids), 1024)
         if self.tokens is not None and len(self.tokens) != len(self.token_ids):
             raise ConfigError(f"tokens: expected {len(self.token_ids)} words, found {len(self.tokens)}.")
@@ -149,7 +149,7 @@ class BaseModelConfig:
     revision: str | None = None
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("vocab_size", self.vocab_size, MAX_ROWS)
         check_bound("embedding_dim", self.embedding_dim, MAX_WIDTH)
 
@@ -164,7 +164,7 @@ class MappingConfig:
     hidden_dim: int | None = None
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("input_dim", self.input_dim, MAX_WIDTH)
         check_bound("output_dim", self.output_dim, MAX_WIDTH)
         if (self.hidden_dim is not None) != (self.kind == "mlp"):
@@ -185,7 +185,7 @@ class InjectionConfig:
     separator: str = "/"
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("length of the separator", len(self.separator), 64, lower=0)
 
 
@@ -198,7 +198,7 @@ class LinkerConfig:
     stop_words: list[str] | None = None
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("min_length", self.min_length, 1000)
         check_bound("number of stop words", len(self.stop_words or []), 100_000, lower=0)
 
@@ -216,7 +216,7 @@ class KnowledgeBaseReference:
     revision: str
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("length of the repo id", len(self.repo_id), 200)
         if self.repo_id.count("/") != 1 or self.repo_id.startswith(("/", ".", "~")) or ".." in self.repo_id:
             raise ConfigError(f"repo_id: expected 'user/name', found {self.repo_id!r:.80}.")
@@ -238,7 +238,7 @@ class KnowledgePluginConfig:
     artifact: typing.ClassVar[str] = "knowledge-plugin"
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         check_bound("number of files", len(self.files), MAX_FILES, lower=0)
         if self.mapping.output_dim != self.base_model.embedding_dim:
             raise ConfigError(
@@ -283,7 +283,7 @@ def read_config(folder: str | Path, cls: type[_Config]) -> _Config:
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ConfigError(f"{path} has {path.stat().st_size} bytes; at most {MAX_CONFIG_BYTES} are read.")
     try:
-        data = json.loads(path.read_bytes(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        data = json.loads(path.read_bytes(), object_pairs_hook=no_duplicates, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not the JSON that this package writes: {error}") from error
     if not isinstance(data, dict) or data.pop("library_name", None) != LIBRARY_NAME:
@@ -294,7 +294,7 @@ def read_config(folder: str | Path, cls: type[_Config]) -> _Config:
     _check_format_version(path, data.pop("format_version", None), data.pop("library_version", None))
     if (artifact := data.pop("artifact", None)) != expected:
         raise ArtifactError(f"{folder} holds a {artifact!s:.80}, not a {expected}.")
-    return _parse(cls, data, where=str(path))
+    return parse(cls, data, where=str(path))
 
 
 def _check_format_version(path: Path, found: object, written_by: object) -> None:
@@ -317,34 +317,36 @@ def _check_format_version(path: Path, found: object, written_by: object) -> None
     )
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of JSON, as ``object_pairs_hook``; of two equal keys neither could be believed."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError(f"duplicate key {Counter(key for key, _ in pairs).most_common(1)[0][0]!r:.80}")
     return found
 
 
-def _no_constant(name: str) -> None:
+def no_constant(name: str) -> None:
+    """Refuse NaN and infinity, as ``parse_constant``."""
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _parse(hint: Any, value: Any, where: str) -> Any:
+def parse(hint: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into what a type hint says, or raise :class:`ConfigError` naming the place."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         present = [option for option in arguments if option is not types.NoneType]
-        return None if value is None else _parse(present[0], value, where)
+        return None if value is None else parse(present[0], value, where)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise ConfigError(f"{where}: expected one of {', '.join(map(repr, arguments))}, found {value!r:.80}.")
         return value
     if origin is list:
         _expect(list, value, where)
-        return [_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
     if origin is dict:
         _expect(dict, value, where)
         return {
-            _parse(arguments[0], key, f"{where}: a key"): _parse(arguments[1], item, f"{where}: {key}")
+            parse(arguments[0], key, f"{where}: a key"): parse(arguments[1], item, f"{where}: {key}")
             for key, item in value.items()
         }
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):

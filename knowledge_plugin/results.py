@@ -22,11 +22,11 @@ from knowledge_plugin.config import (
     FORMAT_VERSION,
     LIBRARY_NAME,
     MAX_CONFIG_BYTES,
-    _no_constant,
-    _no_duplicates,
-    _parse,
-    _parse_fields,
     check_bound,
+    no_constant,
+    no_duplicates,
+    parse,
+    parse_fields,
 )
 from knowledge_plugin.errors import ConfigError
 
@@ -56,7 +56,7 @@ class Score:
         for name, number in asdict(self).items():
             if isinstance(number, int) and not isinstance(number, bool):
                 object.__setattr__(self, name, float(number))
-        _parse_fields(self)
+        parse_fields(self)
         if not all(math.isfinite(number) for number in asdict(self).values() if number is not None):
             raise ConfigError(f"score: expected finite numbers, found {self}.")
         if (self.low is None) != (self.high is None):
@@ -126,7 +126,7 @@ class EvaluationResult:
     note: str | None = None
 
     def __post_init__(self) -> None:
-        _parse_fields(self)
+        parse_fields(self)
         for name in ("task", "dataset", "metric"):
             if not getattr(self, name).strip():
                 raise ConfigError(f"{name}: expected a name, found {getattr(self, name)!r}.")
@@ -171,9 +171,9 @@ def read_results(folder: Path) -> list[EvaluationResult]:
             return []
         if (size := path.stat().st_size) > MAX_CONFIG_BYTES:
             raise ConfigError(f"it has {size} bytes; at most {MAX_CONFIG_BYTES} are read.")
-        data = json.loads(path.read_bytes(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        data = json.loads(path.read_bytes(), object_pairs_hook=no_duplicates, parse_constant=no_constant)
         found: Any = data.get("results") if isinstance(data, dict) else None
-        results: list[EvaluationResult] = _parse(list[EvaluationResult], found, "results")
+        results: list[EvaluationResult] = parse(list[EvaluationResult], found, "results")
         check_bound("number of results", len(results), MAX_RESULTS, lower=0)
         return results
     except (OSError, ValueError, RecursionError) as error:  # a ConfigError is a ValueError

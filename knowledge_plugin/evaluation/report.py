@@ -17,6 +17,7 @@ from knowledge_plugin.evaluation.bootstrap import FEW_CLUSTERS
 from knowledge_plugin.evaluation.conditions import PLUGIN
 from knowledge_plugin.evaluation.plot import save_bars
 from knowledge_plugin.evaluation.probe import Probe
+from knowledge_plugin.results import Control, EvaluationResult, Score
 
 ALL = "all"
 
@@ -150,6 +151,32 @@ class Report:
     def gain(self, control: str = "shuffled", part: str = ALL) -> Comparison | None:
         """Return the plugin against a control, or ``None`` if that was not run."""
         return next((c for c in self.comparisons if (c.control, c.part) == (control, part)), None)
+
+    def as_result(self, dataset: str | None = None) -> EvaluationResult:
+        """Return what a card shows of it: ``plugin.results.append(report.as_result())``, then save or push.
+
+        Args:
+            dataset: What the dataset is called, if the report does not know.
+
+        Raises:
+            ConfigError: The metric gives no number.
+        """
+        scores = {result.condition: _score(result) for result in self.results if result.part == ALL}
+        shown: tuple[Control, ...] = ("none", "shuffled", "random", "text")
+        return EvaluationResult(
+            task=self.task,
+            dataset=dataset or self.dataset or "a dataset without a name",
+            metric=self.metric,
+            score=scores[PLUGIN],
+            controls={control: scores[control] for control in shown if control in scores},
+            n=self.rows,
+            seeds=[self.seed],
+            interval=f"{self.confidence:.0%} bootstrap interval over entities",
+            mentions_linked=self.mentions_linked,
+            entities=self.entities,
+            unseen_entities=self.entities_unseen,
+            model=self.model,
+        )
 
     @property
     def verdict(self) -> str:
@@ -377,3 +404,9 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _score(result: Result) -> Score:
+    if result.low is None or result.high is None:
+        return Score(result.value)
+    return Score(result.value, min(result.low, result.value), max(result.high, result.value))

@@ -116,6 +116,7 @@ def align(
     with torch.no_grad():
         for parameter, value in zip(plugin.mapping.parameters(), (weight.T, bias), strict=True):
             parameter.copy_(value)
+    plugin.results = []  # they were another mapping's
     return AlignmentReport(targets, whole.n, r2, held_out_r2, ridge)
 
 

@@ -131,6 +131,7 @@ class MapTuningTrainer(Trainer):
         model, mapping = self.model, self.plugin.mapping
         with self._attached() as hook, ExitStack() as afterwards:
             self._check_mentions(hook)
+            self.plugin.results = []  # they were another mapping's
             if hook.attachment is not None:  # the mapping learns for this form, and is to be attached in it
                 injection = replace(self.plugin.config.injection, form=hook.attachment.form)
                 self.plugin.config = replace(self.plugin.config, injection=injection)

@@ -218,3 +218,14 @@ def test_asking_for_one_figure():
 def test_a_report_does_not_change():
     with pytest.raises(FrozenInstanceError):
         report().seed = 1
+
+
+def test_what_a_card_shows_of_it():
+    made = report()
+    result = made.as_result("cities")
+    assert (result.task, result.dataset, result.metric, result.n) == (made.task, "cities", made.metric, made.rows)
+    assert result.score.value == made["plugin"].value
+    assert result.score.low <= result.score.value <= result.score.high
+    assert result.controls["shuffled"].value == made["shuffled"].value
+    assert set(result.controls) <= {"none", "shuffled", "random", "text"}
+    assert (result.mentions_linked, result.unseen_entities) == (made.mentions_linked, made.entities_unseen)

@@ -7,6 +7,7 @@ import torch
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
 from knowledge_plugin.errors import IncompatibleModelError, MappingError, TrainingError
+from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
 
 WORDS = [
@@ -316,3 +317,10 @@ def test_nothing_to_fit_to(model, wordpiece, options, hint):
     with pytest.raises(TrainingError, match=hint):
         align(plugin, model, wordpiece, **options)
     assert torch.equal(plugin.word_embeddings(["x:0"]), before)
+
+
+def test_results_of_another_mapping_are_dropped(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
+    plugin.results = [EvaluationResult("text-classification", "cities", "accuracy", Score(0.9))]
+    align(plugin, model, wordpiece)
+    assert plugin.results == []

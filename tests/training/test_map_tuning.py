@@ -11,6 +11,7 @@ from transformers import DataCollatorWithPadding, EarlyStoppingCallback, Trainin
 
 from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer, Mention
 from knowledge_plugin.errors import TrainingError
+from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
 
 WORDS = ["paris", "museum", "mayor", "train", "river", "vienna"]
@@ -121,6 +122,12 @@ def test_it_learns_what_only_the_vectors_say(trainer, rows):
     before = run.evaluate()["eval_loss"]
     run.train()
     assert run.evaluate()["eval_loss"] < before / 2
+
+
+def test_results_of_another_mapping_are_dropped(trainer, plugin):
+    plugin.results = [EvaluationResult("text-classification", "cities", "accuracy", Score(0.9))]
+    trainer(max_steps=1).train()
+    assert plugin.results == []
 
 
 def test_the_model_is_the_same_to_the_bit(trainer, model, plugin):
