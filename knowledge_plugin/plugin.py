@@ -365,7 +365,7 @@ class KnowledgePlugin:
         source = KnowledgeSource(
             name, self.knowledge_base, linker or self.default_linker(), ids, form, self.config.injection.separator
         )
-        attachment = Attachment(model, base, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
+        attachment = Attachment(model, tokenizer, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
         self._attachments.add(attachment)
         if device.type != "meta":
             self.mapping.to(device)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, MentionError
 from knowledge_plugin.injection.compilation import forget_compiled_code
-from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
+from knowledge_plugin.injection.embeddings import bare_model, embedding_modules, execution_device, input_embedding
 from knowledge_plugin.injection.generation import guard_generation, unguard_generation
 from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
@@ -77,7 +77,7 @@ class Attachment:
         self.model = model
         self._source = source
         self._hook = hook
-        self._sources: KnowledgeSources = next((a._sources for a in attachments(model)), None) or KnowledgeSources()
+        self._sources = _sources_of(model)
         # The tokenizer first: if it is refused, the model has not been touched.
         self.tokenizer = knowledge_tokenizer(tokenizer, self._sources)
         if forget_compiled_code(model):
@@ -231,6 +231,13 @@ class Attachment:
     def _check_attached(self) -> None:
         if not self._attached:
             raise AttachmentError("this plugin is detached already. Type: attachment = plugin.attach(model, tokenizer)")
+
+
+def _sources_of(model: nn.Module) -> KnowledgeSources:
+    """Return what is attached to a model already; a copied model begins with a copy of what its original has."""
+    others = attachments(model)
+    own = next((a._sources for a in others if bare_model(a.model) is bare_model(model)), None)
+    return own or (others[0]._sources.of_copy() if others else KnowledgeSources())
 
 
 def attachments(model: nn.Module) -> list[Attachment]:

@@ -13,10 +13,11 @@ from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.hook import find_hooks
 
 # Option, the value that switches it off, and whether it fails for encoder-decoder models too.
-_TAKE_IDS_FOR_WORDS: tuple[tuple[str, float, bool], ...] = (
+_TAKE_IDS_FOR_WORDS: tuple[tuple[str, float | bool, bool], ...] = (
     ("encoder_repetition_penalty", 1.0, True),
     ("encoder_no_repeat_ngram_size", 0, False),
     ("prompt_lookup_num_tokens", 0, True),
+    ("token_healing", False, True),
 )
 
 

@@ -215,10 +215,17 @@ class EmbeddingHook:
         labels = kwargs.get("labels")
         if not isinstance(labels, torch.Tensor) or labels.is_floating_point():
             return None
-        return args, {**kwargs, "labels": labels.masked_fill(self.ids.mask(labels), -100)}
+        mine = self.ids.mask(labels)
+        kwargs = {**kwargs, "labels": labels.masked_fill(mine, -100)}
+        # Trainer counted them among the words that the loss is divided by. Of several batches that are accumulated
+        # each corrects for its own alone.
+        if (counted := kwargs.get("num_items_in_batch")) is not None:
+            kwargs["num_items_in_batch"] = counted - mine.sum()
+        return args, kwargs
 
     def _hangs_on(self, module: nn.Module) -> bool:
-        return any(getattr(f, "__self__", None) is self for f in module._forward_pre_hooks.values())
+        # The very look-up: what only hides ids from a table beside is no answer.
+        return any(f == self._before for f in module._forward_pre_hooks.values())
 
     # ---- copies ---------------------------------------------------------------------------------------------------
 

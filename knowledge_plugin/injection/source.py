@@ -75,6 +75,10 @@ class KnowledgeSource:
             )
         return self.linker
 
+    def knows(self, entity_id: str) -> bool:
+        """Say whether an entity is in the knowledge base: an unknown one gets no virtual token."""
+        return entity_id in self.knowledge_base
+
     def known(self, mentions: Iterable[Mention]) -> list[Mention]:
         """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
         return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
@@ -129,6 +133,16 @@ class KnowledgeSources:
             )
         self._sources = [*self._sources, source]
 
+    def of_copy(self) -> KnowledgeSources:
+        """Return the same plugins for a copy of the model, to which others may be attached than to the original."""
+        other = KnowledgeSources()
+        other._sources, other._past = list(self._sources), list(self._past)
+        return other
+
+    def knows(self, entity_id: str) -> bool:
+        """Say whether any plugin knows an entity."""
+        return any(source.knows(entity_id) for source in self.enabled)
+
     def remove(self, source: KnowledgeSource) -> None:
         """Take a plugin away. Texts that were tokenized with it can still be decoded."""
         self._past = [source, *self._past]
@@ -150,7 +164,7 @@ class KnowledgeSources:
         linking = [source for source in sources if source.linker is not None] or sources[:1]
         found: list[list[Linked]] = [[] for _ in texts]
         for source in linking:
-            for kept, mentions in zip(found, link(source.needed_linker, texts), strict=True):
+            for kept, mentions in zip(found, link(source.needed_linker, texts, source.knows), strict=True):
                 kept[:] = _merged(kept, [Linked(mention, source) for mention in source.known(mentions)])
         return found
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from numbers import Integral
 from typing import Any
 
-from tokenizers import Encoding, Tokenizer
+from tokenizers import AddedToken, Encoding, Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import MentionError, TokenizerError
@@ -210,8 +210,13 @@ class _KnowledgeTokenizer:
             raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
         if any(_is_mention(items) for items in given):
             raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
-        checked = [check_mentions(items, text) for items, text in zip(given, strings, strict=True)]
-        return [self._tokenizer.sources.known(items) for items in checked]
+        sources, found = self._tokenizer.sources, []
+        for items, text in zip(given, strings, strict=True):
+            items = list(items)
+            known = check_mentions(items, text, sources.knows)
+            # If nobody knows any of them, that is to be said.
+            found.append(sources.known(known or check_mentions(items, text)))
+        return found
 
     def _decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
@@ -259,6 +264,10 @@ class _KnowledgeTokenizer:
         return [m if of_token(i) is None else 1 for i, m in zip(token_ids_0, mask, strict=True)]
 
     def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
+        wanted = [new_tokens] if isinstance(new_tokens, (str, AddedToken)) else list(new_tokens)
+        vocabulary = self.get_vocab()  # type: ignore[attr-defined]
+        if all(str(token) in vocabulary for token in wanted):  # such as a padding token that is the end of text
+            return 0
         raise TokenizerError(
             "words cannot be added to a tokenizer while a plugin is attached, since virtual ids come right after the "
             "vocabulary. Detach, add them, resize the model's embeddings, and attach again."
@@ -278,17 +287,24 @@ class _KnowledgeTokenizer:
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> Any:
         """Save the base tokenizer: the plugin has a folder of its own."""
-        return self._knowledge_base_tokenizer.save_pretrained(*args, **kwargs)
+        return self._as_base().save_pretrained(*args, **kwargs)
 
     def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
         """Push the base tokenizer."""
-        return self._knowledge_base_tokenizer.push_to_hub(*args, **kwargs)
+        return self._as_base().push_to_hub(*args, **kwargs)
+
+    def _as_base(self) -> PreTrainedTokenizerBase:
+        """Return the base tokenizer with what has been set on this one since: a padding side, a chat template."""
+        base = copy.deepcopy(self._knowledge_base_tokenizer)
+        vars(base).update(_settings(self))
+        return base
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
-        return knowledge_tokenizer, (self._knowledge_base_tokenizer, self._tokenizer.sources)
+        return _with_settings, (self._knowledge_base_tokenizer, self._tokenizer.sources, _settings(self))
 
     def __deepcopy__(self, memo: dict) -> PreTrainedTokenizerBase:
-        return knowledge_tokenizer(copy.deepcopy(self._knowledge_base_tokenizer, memo), self._tokenizer.sources)
+        base, settings = copy.deepcopy((self._knowledge_base_tokenizer, _settings(self)), memo)
+        return _with_settings(base, self._tokenizer.sources, settings)
 
 
 def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, sources: KnowledgeSources) -> PreTrainedTokenizerBase:
@@ -301,14 +317,29 @@ def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, sources: KnowledgeSo
     Raises:
         TokenizerError: A slow tokenizer, whose tokens do not know where in the text they come from, or no tokenizer.
     """
+    set_since = _settings(tokenizer) if isinstance(tokenizer, _KnowledgeTokenizer) else {}
     tokenizer = base_tokenizer(tokenizer)
     linking = copy.deepcopy(tokenizer)
+    vars(linking).update(copy.deepcopy(set_since))
     linking._tokenizer = _LinkingBackend(linking._tokenizer, sources, tokenizer.unk_token_id)
     linking._knowledge_base_tokenizer = tokenizer
     # Labels are encoded in a mode of the tokenizer, and other threads encode inputs meanwhile.
     linking._knowledge_local = threading.local()
     name = f"Knowledge{type(tokenizer).__name__}"
     linking.__class__ = type(name, (_KnowledgeTokenizer, type(tokenizer)), {"__module__": __name__})
+    return linking
+
+
+def _settings(tokenizer: object) -> dict[str, Any]:
+    """Return all that can be set on a tokenizer but what makes it link."""
+    return {k: v for k, v in vars(tokenizer).items() if k != "_tokenizer" and not k.startswith("_knowledge")}
+
+
+def _with_settings(
+    base: PreTrainedTokenizerBase, sources: KnowledgeSources, settings: dict[str, Any]
+) -> PreTrainedTokenizerBase:
+    linking = knowledge_tokenizer(base, sources)
+    vars(linking).update(settings)
     return linking
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from knowledge_plugin.errors import LinkingError, MentionError
@@ -48,8 +48,13 @@ class Linker(Protocol):
         ...
 
 
-def link(linker: Linker, texts: list[str]) -> list[list[Mention]]:
+def link(linker: Linker, texts: list[str], known: Callable[[str], bool] | None = None) -> list[list[Mention]]:
     """Call a linker and hold it to its contract.
+
+    Args:
+        linker: The linker.
+        texts: The texts.
+        known: As in :func:`check_mentions`.
 
     Raises:
         LinkingError: It did not give the mentions of each text.
@@ -65,7 +70,7 @@ def link(linker: Linker, texts: list[str]) -> list[list[Mention]]:
         if not _may_hold_mentions(mentions):
             raise _broken(f"for text {i} it gave {type(mentions).__name__} ({mentions!r:.80})")
         # At once, because what yields may yield something that looks at its current text.
-        found.append(check_mentions(mentions, texts[i]))
+        found.append(check_mentions(mentions, texts[i], known))
     if len(found) < len(texts):
         raise _broken(f"expected {len(texts)}, found {len(found)}")
     return found
@@ -83,13 +88,17 @@ def _broken(how: str) -> LinkingError:
     )
 
 
-def check_mentions(mentions: Iterable[Sequence | Mapping], text: str) -> list[Mention]:
+def check_mentions(
+    mentions: Iterable[Sequence | Mapping], text: str, known: Callable[[str], bool] | None = None
+) -> list[Mention]:
     """Return the mentions as :class:`Mention`, without overlaps, in order of the text.
 
     Args:
         mentions: Mentions; tuples or lists ``(start, end, entity_id)`` or ``(start, end, entity_id, score)``; or
             mappings of these names, as datasets give them.
         text: The text that they belong to.
+        known: Whether an entity is known; the others are dropped before overlaps are settled, so that none of them
+            takes the place of one that is known. ``None`` keeps all.
 
     Raises:
         MentionError: Not a mention, or a span outside the text or empty.
@@ -119,7 +128,7 @@ def check_mentions(mentions: Iterable[Sequence | Mapping], text: str) -> list[Me
                 "0 <= start < end <= length. Spans count characters of the text as it is passed to the tokenizer."
             )
         checked.append(mention)
-    return without_overlaps(checked)
+    return without_overlaps([m for m in checked if known is None or known(m.entity_id)])
 
 
 def without_overlaps(mentions: list[Mention]) -> list[Mention]:

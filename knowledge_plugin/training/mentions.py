@@ -90,9 +90,9 @@ class MentionCollator(LinkingCollator):
     def _find(self, texts: list[str], rows: Sequence[dict[str, Any]]) -> list[list[Mention]]:
         assert self.source is not None
         if "mentions" in rows[0]:
-            found = [check_mentions(row["mentions"], text) for row, text in zip(rows, texts, strict=True)]
+            found = [check_mentions(row["mentions"], t, self.source.knows) for row, t in zip(rows, texts, strict=True)]
         else:
-            found = link(self.source.needed_linker, texts)
+            found = link(self.source.needed_linker, texts, self.source.knows)
         return [self.source.known(mentions) for mentions in found]
 
     def _places(self, ids: np.ndarray, offsets: np.ndarray, mentions: list[Mention]) -> list[MentionPlace]:

@@ -38,6 +38,18 @@ def test_deepcopy(wordpiece):
     assert generated.shape[1] > batch["input_ids"].shape[1]
 
 
+def test_what_is_attached_to_a_copy_is_nothing_to_the_original(wordpiece):
+    model = build("llama")
+    first = make_plugin(model).attach(model, wordpiece)
+    copied = copy.deepcopy(model)
+    second = make_plugin(copied, seed=5).attach(copied, wordpiece)
+    ids = first.tokenizer("the river near Berlin")["input_ids"]
+    assert not any(i in second.source.ids for i in ids)
+    assert any(i in first.source.ids for i in second.tokenizer("the river near Berlin")["input_ids"])
+    with torch.no_grad():
+        model(input_ids=torch.tensor([ids]))
+
+
 @way("copies", "save_pretrained while attached: the checkpoint alone")
 def test_saving_the_model_saves_the_checkpoint(wordpiece, tmp_path):
     model = build("bert-classification")

@@ -161,6 +161,17 @@ def test_merge_and_unload(targets, wordpiece):
     assert find_hooks(merged) == []
 
 
+def test_merging_a_copy_of_the_word_embeddings_is_noticed(wordpiece):
+    bare = build("llama")
+    plugin = make_plugin(bare)
+    model = adapted(bare, lambda: peft.LoraConfig(target_modules=["q_proj"], modules_to_save=["embed_tokens"]))
+    attachment = plugin.attach(model, wordpiece)
+    batch = batch_of(model, attachment.tokenizer)
+    merged = model.merge_and_unload()
+    with pytest.raises(AttachmentError, match="wrapped or replaced"):
+        logits(merged, batch)
+
+
 @way("PEFT", "generate through a PEFT model")
 @pytest.mark.parametrize(
     "make_config",

@@ -174,3 +174,15 @@ def test_datasets_map(wordpiece, tmp_path):
         dataset = datasets.Dataset.from_dict({"text": TEXTS * 2})
         mapped = dataset.map(lambda batch: tokenizer(batch["text"]), batched=True, num_proc=2)
         assert mapped["input_ids"] == [tokenizer(text)["input_ids"] for text in TEXTS * 2]
+
+
+def test_labels_that_are_no_words_are_not_counted(wordpiece):
+    model = build("llama")
+    attachment = make_plugin(model).attach(model, wordpiece)
+    batch = inputs(model, attachment.tokenizer, TEXTS)
+    labels = batch["input_ids"].clone()
+    counted = int((labels[:, 1:] != -100).sum())
+    with torch.no_grad():
+        mean = model(**batch, labels=labels).loss
+        as_trainer_asks = model(**batch, labels=labels, num_items_in_batch=torch.tensor(counted)).loss
+    torch.testing.assert_close(as_trainer_asks, mean)

@@ -368,3 +368,69 @@ def test_labels_and_inputs_are_encoded_by_several_threads(linking, tokenizer):
         found_labels, found_inputs = pool.map(labels, range(300)), pool.map(inputs, range(300))
         assert all(ids == expected for ids in found_labels)
         assert all(ids != expected for ids in found_inputs)
+
+
+# ---- what is set on a knowledge tokenizer stays --------------------------------------------------------------------
+
+SET = {"padding_side": "left", "truncation_side": "left", "model_max_length": 7, "chat_template": "X"}
+
+
+def _attached_to_as_well(tokenizer, model):
+    return KnowledgePlugin.for_model(model, tiny.knowledge_base(seed=2)).attach(model, tokenizer).tokenizer
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        lambda tokenizer, model: copy.deepcopy(tokenizer),
+        lambda tokenizer, model: copy.copy(tokenizer),
+        lambda tokenizer, model: pickle.loads(pickle.dumps(tokenizer)),
+        _attached_to_as_well,
+    ],
+    ids=["deepcopy", "copy", "pickle", "another plugin"],
+)
+def test_settings_survive(copied, wordpiece):
+    model = tiny.classifier()
+    tokenizer = KnowledgePlugin.for_model(model, tiny.knowledge_base()).attach(model, wordpiece).tokenizer
+    for name, value in SET.items():
+        setattr(tokenizer, name, value)
+    tokenizer.pad_token = "[SEP]"
+    other = copied(tokenizer, model)
+    assert {name: getattr(other, name) for name in SET} == SET
+    assert other.pad_token == "[SEP]"
+    assert wordpiece.padding_side == "right"
+
+
+def test_settings_are_saved_as_those_of_any_tokenizer_are(wordpiece, tmp_path):
+    model, plain = tiny.classifier(), copy.deepcopy(wordpiece)
+    linking = KnowledgePlugin.for_model(model, tiny.knowledge_base()).attach(model, wordpiece).tokenizer
+    saved = []
+    for name, tokenizer in (("plain", plain), ("linking", linking)):
+        for setting, value in SET.items():
+            setattr(tokenizer, setting, value)
+        tokenizer.pad_token = "[SEP]"
+        tokenizer.save_pretrained(tmp_path / name)
+        other = AutoTokenizer.from_pretrained(tmp_path / name)
+        saved.append({setting: getattr(other, setting) for setting in (*SET, "pad_token")})
+    assert saved[0] == saved[1]
+    assert saved[0]["chat_template"] == "X"
+
+
+def test_a_padding_token_that_the_vocabulary_has(wordpiece):
+    model = tiny.classifier()
+    tokenizer = KnowledgePlugin.for_model(model, tiny.knowledge_base()).attach(model, wordpiece).tokenizer
+    tokenizer.add_special_tokens({"pad_token": "[SEP]"})
+    assert tokenizer.pad_token_id == tokenizer.sep_token_id
+    with pytest.raises(TokenizerError, match="words cannot be added"):
+        tokenizer.add_tokens(["brandnew"])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_an_unknown_entity_takes_no_room_from_a_known_one(given, wordpiece):
+    model = tiny.classifier()
+    mentions = [Mention(0, 8, "geo:new-york"), Mention(0, 14, "geo:unknown")]
+    plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base())
+    attachment = plugin.attach(model, wordpiece, linker=None if given else lambda texts: [mentions for _ in texts])
+    ids = attachment.tokenizer("new york press", **({"mentions": mentions} if given else {}))["input_ids"]
+    source = attachment.source
+    assert [i for i in ids if i in source.ids] == [source.token_id(mentions[0])]
