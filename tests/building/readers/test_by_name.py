@@ -22,11 +22,11 @@ EDGE = Triple("a", "in", "b")
     ("name", "content", "count"),
     [
         ("a.csv", "id,label\n1,a\n", 1),
-        ("a.CSV.gz", gzip.compress(b"id,label\n1,a\n"), 1),
+        ("a.CSV.gz", gzip.compress(b"id,label\n1,a\n", mtime=0), 1),
         ("a.tsv", "id\tlabel\n1\ta\n", 1),
         ("a.jsonl", '{"id": "1", "label": "a"}\n', 1),
-        ("2026-11.all.json.gz", gzip.compress(dump(ITEMS).encode()), 2),
-        ("dump", gzip.compress(dump(ITEMS).encode()), 2),
+        ("2026-11.all.json.gz", gzip.compress(dump(ITEMS).encode(), mtime=0), 2),
+        ("dump", gzip.compress(dump(ITEMS).encode(), mtime=0), 2),
         ("a.obo", OBO, 3),
         ("go.v2", OBO, 3),
         ("a.owl", OWL, 2),
@@ -52,7 +52,7 @@ def test_parquet_whatever_it_is_called(tmp_path):
     [
         ("a.tsv", "a\tin\tb\n", EDGE),
         ("train.txt", "a\tin\tb\n", EDGE),
-        ("a.csv.gz", gzip.compress(b"a,in,b\n"), EDGE),
+        ("a.csv.gz", gzip.compress(b"a,in,b\n", mtime=0), EDGE),
         ("a.nt", "<u:a> <u:in> <u:b> .\n", ("u:a", "u:in", "u:b")),
         ("a.ttl", "<u:a> <u:in> <u:b> .\n", ("u:a", "u:in", "u:b")),
         ("a.json", dump(ITEMS[1:]), ("wikidata:Q42", "P31", "wikidata:Q5")),

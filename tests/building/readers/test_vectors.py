@@ -77,8 +77,8 @@ def test_without_a_header_and_with_blanks_in_names(tmp_path, text):
 def test_only_the_entities_of_wikipedia2vec(tmp_path):
     ids = ["the", "ENTITY/New_York"]
     for read, data in (
-        (read_word2vec_text, gzip.compress(as_text(ids, VECTORS).encode())),
-        (read_word2vec_binary, gzip.compress(as_binary(ids, VECTORS))),
+        (read_word2vec_text, gzip.compress(as_text(ids, VECTORS).encode(), mtime=0)),
+        (read_word2vec_binary, gzip.compress(as_binary(ids, VECTORS), mtime=0)),
     ):
         found = read(write(tmp_path, "a.gz", data), prefix=WIKIPEDIA2VEC_ENTITY)
         assert found.ids == ["New_York"]
