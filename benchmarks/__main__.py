@@ -18,8 +18,9 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from benchmarks.timing import alternate, median
 from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds
+from knowledge_plugin.injection.hook import EmbeddingHook
 from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.injection.virtual_ids import VirtualIds
 
 ENTITIES, DIM, BATCH, LENGTH = 20_000, 128, 16, 128
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from knowledge_plugin.config import LIBRARY_VERSION as __version__
 from knowledge_plugin.config import KnowledgePluginConfig
 from knowledge_plugin.errors import KnowledgePluginError
-from knowledge_plugin.injection.attachment import Attachment
+from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.knowledge_base import Entity, KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker, Mention
 from knowledge_plugin.listing import PluginInfo, list_plugins
@@ -27,6 +27,7 @@ __all__ = [
     "Report",
     "__version__",
     "align",
+    "attachments",
     "evaluate",
     "list_plugins",
 ]

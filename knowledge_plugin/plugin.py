@@ -33,15 +33,15 @@ from knowledge_plugin.hub.card import keep_words, render_card, sealed, write_car
 from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
-from knowledge_plugin.injection.attachment import Attachment, attachments
-from knowledge_plugin.injection.embeddings import bare_model, execution_device, input_embedding
+from knowledge_plugin.injection.attachment import Attachment, attach, attachments
+from knowledge_plugin.injection.embeddings import execution_device, input_embedding
 from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
-from knowledge_plugin.injection.generation import unguard_generation
-from knowledge_plugin.injection.hook import EmbeddingHook, VirtualIds, find_hooks
+from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
 from knowledge_plugin.injection.mapping import DEFAULT_HIDDEN_DIM, MappingNetwork
 from knowledge_plugin.injection.placement import INDEX_DEVICES, IndexDevice, PlacedIndex, choose_gpu
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.injection.tokenizer import base_tokenizer
+from knowledge_plugin.injection.virtual_ids import VirtualIds
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.knowledge_base.storage import without_vectors
@@ -365,7 +365,7 @@ class KnowledgePlugin:
         source = KnowledgeSource(
             name, self.knowledge_base, linker or self.default_linker(), ids, form, self.config.injection.separator
         )
-        attachment = Attachment(model, tokenizer, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
+        attachment = attach(model, tokenizer, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
         self._attachments.add(attachment)
         if device.type != "meta":
             self.mapping.to(device)
@@ -377,15 +377,10 @@ class KnowledgePlugin:
         Raises:
             AttachmentError: The plugin is not attached to this model.
         """
-        for attachment in attachments(model):
-            if attachment in self._attachments and bare_model(attachment.model) is bare_model(model):
-                return attachment.detach()
-        hooks = [hook for hook in find_hooks(model) if hook.mapping is self.mapping]
-        if not hooks:
+        mine = [attachment for attachment in attachments(model) if attachment.mapping is self.mapping]
+        if not mine:
             raise AttachmentError(f"{self!r} is not attached to this {type(model).__name__}.")
-        for hook in hooks:
-            hook.take_off(model)
-        unguard_generation(model)
+        mine[0].detach()
 
     def prompt_embeds(self, text: str | list[str], **options: Any) -> torch.Tensor | list[torch.Tensor]:
         """Return the input embeddings of a prompt; see :meth:`Attachment.prompt_embeds`.

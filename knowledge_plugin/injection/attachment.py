@@ -15,9 +15,11 @@ from transformers import PreTrainedTokenizerBase
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, MentionError
 from knowledge_plugin.injection.compilation import forget_compiled_code
-from knowledge_plugin.injection.embeddings import bare_model, embedding_modules, execution_device, input_embedding
+from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
 from knowledge_plugin.injection.generation import guard_generation, unguard_generation
 from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
+from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.prompt_embeds import check_takes_embeddings, look_up
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
 from knowledge_plugin.injection.tokenizer import knowledge_tokenizer
 from knowledge_plugin.linking.mention import Mention
@@ -64,35 +66,36 @@ class Attachment:
 
     Attributes:
         model: The model.
-        tokenizer: The tokenizer to use with it.
 
     Example:
         >>> with plugin.attach(model, tokenizer) as (model, tokenizer):  # doctest: +SKIP
         ...     model(**tokenizer("The museum in Graz", return_tensors="pt"))
     """
 
-    def __init__(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, hook: EmbeddingHook, source: KnowledgeSource
-    ) -> None:
+    def __init__(self, model: nn.Module, hook: EmbeddingHook, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+        assert hook.source is not None
+        assert hook.sources is not None
         self.model = model
-        self._source = source
         self._hook = hook
-        self._sources = _sources_of(model)
-        # The tokenizer first: if it is refused, the model has not been touched.
-        self.tokenizer = knowledge_tokenizer(tokenizer, self._sources)
-        if forget_compiled_code(model):
-            warnings.warn(
-                "this model, or another of its class, was compiled before the plugin was attached. Its compiled code "
-                "would not ask the plugin, so all compiled code of this process was thrown away and will be made again "
-                "at the next call. Attach before you compile.",
-                stacklevel=3,
-            )
-        hook.attach(model)
-        guard_generation(model)
+        self._source = hook.source
+        self._sources = hook.sources
+        self._tokenizer = tokenizer
         # As long as the model lives: its other attachments and the plugin find this one by it.
         hook.attachment = self
-        self._sources.add(source)
-        self._attached = True
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer to use with the model.
+
+        Raises:
+            AttachmentError: The model is a copy, and its tokenizer was copied without it.
+        """
+        if self._tokenizer is None:
+            raise AttachmentError(
+                "this model is a copy of one that a plugin was attached to, and its tokenizer is not known here. Use "
+                "the tokenizer that was copied with it, or detach and attach anew."
+            )
+        return self._tokenizer
 
     def __iter__(self) -> Iterator:
         return iter((self.model, self.tokenizer))
@@ -101,11 +104,11 @@ class Attachment:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._attached:
+        if self.attached:
             self.detach()
 
     def __repr__(self) -> str:
-        state = "attached" if self._attached else "detached"
+        state = "attached" if self.attached else "detached"
         return (
             f"Attachment({self.name!r} on {type(self.model).__name__}, "
             f"{self._source.form}, {state}, mentions_linked={self.mentions_linked})"
@@ -114,7 +117,7 @@ class Attachment:
     @property
     def attached(self) -> bool:
         """Whether it is still attached."""
-        return self._attached
+        return self._hook in find_hooks(self.model)
 
     @property
     def name(self) -> str:
@@ -125,6 +128,11 @@ class Attachment:
     def source(self) -> KnowledgeSource:
         """What the plugin brings into a text: its linker, its entities, its virtual ids."""
         return self._source
+
+    @property
+    def mapping(self) -> MappingNetwork:
+        """The mapping network of the plugin."""
+        return self._hook.mapping
 
     @property
     def form(self) -> Form:
@@ -165,9 +173,11 @@ class Attachment:
         attached earlier is not linked, and not here.
 
         Raises:
+            AttachmentError: The plugin is detached.
             LinkingError: The knowledge base has no aliases and no linker was given.
             MentionError: Not one text.
         """
+        self._check_attached()
         if not isinstance(text, str):
             raise MentionError(f"explain: expected one text, found {type(text).__name__}. Call it for each text.")
         return [mention for mention, source in self._sources.find([text])[0] if source is self._source]
@@ -191,23 +201,28 @@ class Attachment:
             ``[tokens, width]`` in the dtype of the model, on the device of its embeddings; of several prompts a list.
 
         Raises:
-            AttachmentError: The plugin is detached.
+            AttachmentError: The plugin is detached; or the model does more with ids than look up these embeddings, so
+                that they do not say all.
             LinkingError: Nothing finds mentions, and none are given.
+            ValueError: ``return_tensors``, which would be another shape.
         """
         self._check_attached()
+        if options.get("return_tensors") is not None:
+            raise ValueError("return_tensors: expected none, since each prompt comes back as a tensor of its own.")
+        check_takes_embeddings(self.model, self._source.ids.start)
         encoded = self.tokenizer(text, **options)
-        ids = [encoded["input_ids"]] if isinstance(text, str) else encoded["input_ids"]
-        device = execution_device(input_embedding(self.model))
-        look_up = embedding_modules(self.model)[0]
-        with torch.no_grad():
-            embeds = [look_up(torch.tensor(prompt, device=device)) for prompt in ids]
+        embeds = [
+            look_up(self.model, ids)
+            for ids in ([encoded["input_ids"]] if isinstance(text, str) else encoded["input_ids"])
+        ]
         return embeds[0] if isinstance(text, str) else embeds
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """Within ``with attachment.disabled():``, this plugin links nothing.
 
-        Without another plugin, the model then behaves as its base. Like ``torch.no_grad`` it is of this thread alone.
+        Without another plugin, text that is tokenized within gives what the base model gives; ids that were made
+        before keep their entities. Like ``torch.no_grad`` it is of this thread, and of workers that it sends out.
         """
         with self._source.switched_off():
             yield
@@ -221,25 +236,48 @@ class Attachment:
             AttachmentError: It was detached before.
         """
         self._check_attached()
-        self._hook.detach()
-        self._hook.attachment = None
+        self._hook.detach(self.model)
         unguard_generation(self.model)
-        forget_compiled_code(self.model)
+        forget_compiled_code()
         self._sources.remove(self._source)
-        self._attached = False
 
     def _check_attached(self) -> None:
-        if not self._attached:
+        if not self.attached:
             raise AttachmentError("this plugin is detached already. Type: attachment = plugin.attach(model, tokenizer)")
 
 
-def _sources_of(model: nn.Module) -> KnowledgeSources:
-    """Return what is attached to a model already; a copied model begins with a copy of what its original has."""
-    others = attachments(model)
-    own = next((a._sources for a in others if bare_model(a.model) is bare_model(model)), None)
-    return own or (others[0]._sources.of_copy() if others else KnowledgeSources())
+def attach(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, hook: EmbeddingHook, source: KnowledgeSource
+) -> Attachment:
+    """Hang a hook on a model, and make the tokenizer that links for all plugins of the model.
+
+    Raises:
+        TokenizerError: The tokenizer cannot carry virtual tokens.
+    """
+    sources = next((a._sources for a in attachments(model)), None) or KnowledgeSources()
+    # First whatever refuses or warns, which may be an error too: until then the model has not been touched.
+    linking = knowledge_tokenizer(tokenizer, sources)
+    sources.check(source)
+    if forget_compiled_code():
+        warnings.warn(
+            "something was compiled in this process before the plugin was attached. If it ran this model, it would not "
+            "ask the plugin, so all compiled code was thrown away and will be made again at the next call. Attach "
+            "before you compile.",
+            stacklevel=3,
+        )
+    hook.source, hook.sources = source, sources
+    hook.attach(model)
+    guard_generation(model)
+    sources.add(source)
+    return Attachment(model, hook, linking)
 
 
 def attachments(model: nn.Module) -> list[Attachment]:
-    """Return what is attached to a model, in the order of attaching."""
-    return [hook.attachment for hook in find_hooks(model) if hook.attachment is not None]
+    """Return what is attached to a model, in the order of attaching; also to a copy, or a model from a pickle.
+
+    Example:
+        >>> for attachment in attachments(model):  # doctest: +SKIP
+        ...     attachment.detach()
+    """
+    hooks = [hook for hook in find_hooks(model) if hook.source is not None]
+    return [hook.attachment or Attachment(model, hook) for hook in hooks]

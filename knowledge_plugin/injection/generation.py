@@ -64,7 +64,7 @@ class GenerationGuard:
                     f"entities. Leave it out, or generate within: with attachment.disabled(): ... tokenizer(text) ..."
                 )
         assistant = kwargs.get("assistant_model")
-        if assistant is not None:
+        if assistant is not None and kwargs.get("assistant_tokenizer") is None:  # else it is given text, not ids
             known = {(hook.ids.start, hook.mapping.config.input_dim) for hook in find_hooks(bare_model(assistant))}
             if not known >= {(hook.ids.start, hook.mapping.config.input_dim) for hook in hooks}:
                 raise GenerationError(

@@ -27,43 +27,15 @@ from knowledge_plugin.injection.embeddings import (
 from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.injection.operator import register, virtual_rows
 from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
+from knowledge_plugin.injection.virtual_ids import VirtualIds
 
-# Ids are 32-bit in the tokenizers library. A range has room to grow, so that upsert needs no new attachment.
-_MIN_CAPACITY = 2**16
 _HOOK_TABLES = (
     "_forward_pre_hooks",
     "_forward_pre_hooks_with_kwargs",
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
 )
-
-
-class VirtualIds:
-    """The range of token ids that stands for the rows of one knowledge base: ``start + row``.
-
-    Args:
-        start: First virtual id; beyond every word of model and tokenizer.
-        rows: Rows of the knowledge base now.
-    """
-
-    def __init__(self, start: int, rows: int) -> None:
-        self.start = start
-        self.stop = start + max(_MIN_CAPACITY, 2 * rows)
-
-    def __contains__(self, token_id: int) -> bool:
-        return self.start <= token_id < self.stop
-
-    def __repr__(self) -> str:
-        return f"VirtualIds({self.start}, ..., {self.stop - 1})"
-
-    def mask(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return where a tensor of token ids holds virtual ids of this range."""
-        return (ids >= self.start) & (ids < self.stop)
-
-    def any_in(self, ids: torch.Tensor) -> bool:
-        """Return whether a tensor of token ids holds a virtual id of this range."""
-        # Words lie below every range, so that plain text is told from its largest id alone.
-        return ids.numel() > 0 and int(ids.max()) >= self.start and bool(self.mask(ids).any())
 
 
 class EmbeddingHook:
@@ -81,6 +53,9 @@ class EmbeddingHook:
         self.mapping = mapping
         self.ids = ids
         self.vocab_size = vocab_size
+        # What it brings into a text, what else is attached to the model, and the attachment that was made with it.
+        self.source: KnowledgeSource | None = None
+        self.sources: KnowledgeSources | None = None
         self.attachment: Any = None
         self._handles: list[RemovableHandle] = []
         self._scaling: frozenset[type] = frozenset()
@@ -104,14 +79,12 @@ class EmbeddingHook:
             self._handles.append(table.register_forward_pre_hook(self._hide_ids, with_kwargs=True, prepend=True))
         self._handles.append(bare_model(model).register_forward_pre_hook(self._before_model, with_kwargs=True))
 
-    def detach(self) -> None:
-        """Take every hook away again."""
+    def detach(self, model: nn.Module) -> None:
+        """Take every hook off a model again."""
+        # By handle, since a module may have been replaced in the model; and by owner, since a copy has no handles.
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-
-    def take_off(self, model: nn.Module) -> None:
-        """Take the hook off a copied model, whose handles nobody holds."""
         for module in model.modules():
             for hooks in (module._forward_pre_hooks, module._forward_hooks):
                 for key in [key for key, f in hooks.items() if getattr(f, "__self__", None) is self]:
@@ -230,7 +203,13 @@ class EmbeddingHook:
     # ---- copies ---------------------------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict) -> EmbeddingHook:
-        return self  # a copied model shares the plugin with its original
+        """Return the hook of a copied model, which shares the plugin, and not what is attached later."""
+        other = EmbeddingHook(self.vectors, self.mapping, self.ids, self.vocab_size)
+        other._scaling, other.source = self._scaling, self.source
+        if self.sources is not None:
+            # One list for all hooks of the copy.
+            other.sources = memo.setdefault(id(self.sources), self.sources.of_copy())
+        return other
 
     def __getstate__(self) -> dict:
         # Neither thread-locals nor handles can be pickled, and a copy in another process owns no handles here.
@@ -250,10 +229,8 @@ def _with_ids(ids: torch.Tensor, args: tuple, kwargs: dict) -> tuple[tuple, dict
 
 def find_hooks(model: nn.Module) -> list[EmbeddingHook]:
     """Return the embedding hooks that are attached to a model, in the order of attaching."""
-    hooks: list[EmbeddingHook] = []
-    for module in embedding_modules(model):
-        for function in module._forward_hooks.values():
-            owner = getattr(function, "__self__", None)
-            if isinstance(owner, EmbeddingHook) and owner not in hooks:
-                hooks.append(owner)
-    return hooks
+    looked_up = [function for module in embedding_modules(model) for function in module._forward_hooks.values()]
+    # Where the word embeddings were replaced, the hook that hangs on the model itself is all that is left.
+    functions = (*looked_up, *bare_model(model)._forward_pre_hooks.values())
+    owners = (getattr(function, "__self__", None) for function in functions)
+    return list(dict.fromkeys(owner for owner in owners if isinstance(owner, EmbeddingHook)))

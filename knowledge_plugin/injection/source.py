@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,12 +11,14 @@ from typing import NamedTuple
 
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, LinkingError
-from knowledge_plugin.injection.hook import VirtualIds
+from knowledge_plugin.injection.virtual_ids import VirtualIds
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention, link
 
+_MANY_UNKNOWN = 100
+
 # Of this thread or task alone, as with torch.no_grad: a server answers others meanwhile.
-_SWITCHED_OFF: ContextVar[frozenset[KnowledgeSource]] = ContextVar("switched_off", default=frozenset())
+_SWITCHED_OFF: ContextVar[frozenset[uuid.UUID]] = ContextVar("switched_off", default=frozenset())
 
 
 class KnowledgeSource:
@@ -46,16 +49,24 @@ class KnowledgeSource:
         self.form = form
         self.separator = separator
         self.mentions_linked = 0
+        # The same in another process: a forked worker is switched off as it was where it was forked, though what it
+        # works with may have been pickled by a thread that knows nothing of it.
+        self._key = uuid.uuid4()
+        self._sent_switched_off = False
 
     @property
     def enabled(self) -> bool:
         """Whether the plugin links, here and now: another thread may have switched it off for itself."""
-        return self not in _SWITCHED_OFF.get()
+        return not self._sent_switched_off and self._key not in _SWITCHED_OFF.get()
+
+    def __getstate__(self) -> dict:
+        # A worker process does what the thread that sent it there would do. The count is of one process.
+        return self.__dict__ | {"_sent_switched_off": not self.enabled, "mentions_linked": 0}
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
         """Within, the plugin links nothing in this thread or task."""
-        token = _SWITCHED_OFF.set(_SWITCHED_OFF.get() | {self})
+        token = _SWITCHED_OFF.set(_SWITCHED_OFF.get() | {self._key})
         try:
             yield
         finally:
@@ -99,6 +110,19 @@ class KnowledgeSource:
         return self.knowledge_base.entity_id(row) if 0 <= row < len(self.knowledge_base) else None
 
 
+class PastSource(NamedTuple):
+    """What is left of a plugin that was detached: enough to decode what was tokenized with it."""
+
+    name: str
+    ids: VirtualIds
+    form: Form
+    separator: str
+
+    def entity_id(self, token_id: int) -> str:
+        """Return what to call any of its tokens; the entities went with the knowledge base."""
+        return self.name
+
+
 class Linked(NamedTuple):
     """A mention, and the plugin that knows its entity."""
 
@@ -119,18 +143,21 @@ class KnowledgeSources:
 
     def __init__(self) -> None:
         self._sources: list[KnowledgeSource] = []
-        self._past: list[KnowledgeSource] = []
-        self._warned = False
+        self._past: list[PastSource] = []
+        self._given = _GivenIds()
 
-    def add(self, source: KnowledgeSource) -> None:
-        """Put a plugin last. Warns if it has no linker and others have, or the other way round."""
+    def check(self, source: KnowledgeSource) -> None:
+        """Warn if a plugin to be added has no linker and others have, or the other way round."""
         if self._sources and len({source.linker is None for source in (*self._sources, source)}) == 2:
             without = next(s.name for s in (*self._sources, source) if s.linker is None)
             warnings.warn(
                 f"{without!r} has no linker, so it links nothing where another plugin finds the mentions. Pass "
                 "linker=... to attach, or mentions=[[Mention(...)], ...] to the tokenizer.",
-                stacklevel=5,
+                stacklevel=4,
             )
+
+    def add(self, source: KnowledgeSource) -> None:
+        """Put a plugin last."""
         self._sources = [*self._sources, source]
 
     def of_copy(self) -> KnowledgeSources:
@@ -145,7 +172,7 @@ class KnowledgeSources:
 
     def remove(self, source: KnowledgeSource) -> None:
         """Take a plugin away. Texts that were tokenized with it can still be decoded."""
-        self._past = [source, *self._past]
+        self._past = [PastSource(source.name, source.ids, source.form, source.separator), *self._past]
         self._sources = [other for other in self._sources if other is not source]
 
     @property
@@ -171,27 +198,51 @@ class KnowledgeSources:
     def known(self, mentions: Iterable[Mention]) -> list[Linked]:
         """Give each mention to the first plugin that knows its entity; one whose entity nobody knows is dropped.
 
-        Warns once if nobody knows any of them: then the ids are of another scheme.
+        Warns once if nobody knows any of them, and they do not look like ids of these plugins.
         """
         sources, mentions = self.enabled, list(mentions)
         owners = ((m, next((s for s in sources if m.entity_id in s.knowledge_base), None)) for m in mentions)
         known = [Linked(mention, owner) for mention, owner in owners if owner is not None]
-        if mentions and not known and not self._warned:
-            self._warned = True
-            warnings.warn(
-                "none of the entities in mentions= is in a knowledge base that is attached, so they get no virtual "
-                f"token: {mentions[0].entity_id!r:.200}; its ids look like "
-                f"{sources[0].knowledge_base.entity_id(0)!r:.200}.",
-                stacklevel=2,
-            )
+        self._given.look_at([m.entity_id for m in mentions], len(known), sources)
         return known
 
-    def of_token(self, token_id: int) -> KnowledgeSource | None:
+    def of_token(self, token_id: int) -> KnowledgeSource | PastSource | None:
         """Return the plugin to whose range a token id belongs."""
-        return next((source for source in (*self._sources, *self._past) if token_id in source.ids), None)
+        known: Iterable[KnowledgeSource | PastSource] = (*self._sources, *self._past)
+        return next((source for source in known if token_id in source.ids), None)
 
     def __deepcopy__(self, memo: dict) -> KnowledgeSources:
         return self  # copies of a tokenizer are switched off together with it
+
+
+class _GivenIds:
+    """Notices that given mentions are of another id scheme: then no entity is ever known.
+
+    A knowledge base that covers a part of the entities is no mistake, so an id of the right scheme needs many others.
+    """
+
+    def __init__(self) -> None:
+        self._unknown = 0
+        self._settled = False
+
+    def __reduce__(self) -> tuple:
+        return _GivenIds, ()  # what was noticed is of one process
+
+    def look_at(self, ids: list[str], known: int, sources: list[KnowledgeSource]) -> None:
+        if self._settled or not ids or not sources:
+            return
+        self._settled = known > 0
+        self._unknown += len(ids)
+        first = [source.knowledge_base.entity_id(0) for source in sources]
+        schemes = {entity_id.partition(":")[0] for entity_id in first}
+        if known or (self._unknown < _MANY_UNKNOWN and any(i.partition(":")[0] in schemes for i in ids)):
+            return
+        self._settled = True
+        warnings.warn(
+            "none of the entities in mentions= is in a knowledge base that is attached, so they get no virtual "
+            f"token: {ids[0]!r:.200}; its ids look like {first[0]!r:.200}.",
+            stacklevel=3,
+        )
 
 
 def _merged(kept: list[Linked], new: list[Linked]) -> list[Linked]:

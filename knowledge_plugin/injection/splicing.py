@@ -48,6 +48,59 @@ class VirtualToken:
     end_word: int | None = None
 
 
+class SplicedText:
+    """A text with virtual tokens in it, and the way to the same text with fewer of them.
+
+    Args:
+        encoding: The text without special tokens around it.
+        virtual: Tokens to put in, in order of the text and without overlaps.
+        keep_out: As in :func:`splice`.
+        type_id: As in :func:`splice`.
+
+    Attributes:
+        encoding: The text with the virtual tokens.
+    """
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        virtual: Sequence[VirtualToken] = (),
+        keep_out: frozenset[int] = frozenset(),
+        type_id: int = 0,
+    ) -> None:
+        self._plain, self._virtual, self._keep_out, self._type_id = encoding, virtual, keep_out, type_id
+        self.encoding = splice(encoding, virtual, keep_out, type_id) if virtual or type_id else encoding
+
+    def bare(self) -> SplicedText:
+        """Return the text without virtual tokens."""
+        return SplicedText(self._plain, (), self._keep_out, self._type_id) if self._virtual else self
+
+    def whole(self, kept: int, side: str) -> SplicedText:
+        """Return the text without entities of which truncation would leave a part, or all but not their mention.
+
+        Args:
+            kept: How many tokens of the spliced text are left.
+            side: Where it is cut: ``"right"`` or ``"left"``.
+
+        Returns:
+            This very text, if nothing is to be left out.
+        """
+        cut = kept if side == "right" else len(self.encoding) - kept
+        severed, shift = [], 0
+        for item, first, last in _places(self._virtual, self._plain, self._keep_out):
+            if item.separator is None:  # it is the mention itself, so that no part of it can be left
+                shift += 1 - (last - first)
+                continue
+            start, length = first + shift, 1 + len(item.separator.ids)
+            shift += length
+            if start < cut < start + length or (side == "right" and cut == start + length):
+                severed.append(item)
+        if not severed:
+            return self
+        left = [item for item in self._virtual if item not in severed]
+        return SplicedText(self._plain, left, self._keep_out, self._type_id)
+
+
 def splice(
     encoding: Encoding,
     virtual: Sequence[VirtualToken],
@@ -75,24 +128,19 @@ def splice(
         "special_tokens_mask": list(encoding.special_tokens_mask),
         "attention_mask": list(encoding.attention_mask),
     }
-    for item in reversed(virtual):
-        first, last = _tokens_of(item, encoding)
-        if first >= last or keep_out & set(encoding.ids[first:last]):
-            continue
+    for item, first, last in reversed(_places(virtual, encoding, keep_out)):
         if item.separator is None:
             # A byte-level token begins with the blank before it; the mention does not.
             span = [max(encoding.offsets[first][0], item.start), encoding.offsets[last - 1][1]]
             piece = [(item.token_id, item.token, encoding.word_ids[first], span, 0)]
-            cut = slice(first, last)
         else:
-            first = _before_blank(first, encoding)
             span = [encoding.offsets[first][0]] * 2
             parts = [
                 (item.token_id, item.token),
                 *zip(item.separator.ids, item.separator.tokens, strict=True),
             ]
             piece = [(token_id, token, None, span, 1) for token_id, token in parts]
-            cut = slice(first, first)
+        cut = slice(first, last)
         for key, column in zip(
             ("ids", "tokens", "words", "offsets", "special_tokens_mask"), zip(*piece, strict=True), strict=True
         ):
@@ -119,6 +167,21 @@ def mark_inserted(encoding: Encoding) -> None:
             marks = zip(part["words"], part["special_tokens_mask"], strict=True)
             part["special_tokens_mask"] = [1 if word is None else mask for word, mask in marks]
         encoding.__setstate__(json.dumps(state).encode())
+
+
+def _places(
+    virtual: Sequence[VirtualToken], encoding: Encoding, keep_out: frozenset[int]
+) -> list[tuple[VirtualToken, int, int]]:
+    """Return where virtual tokens go: in place of the tokens ``[first, last)``, an empty range in the concat form."""
+    places = []
+    for item in virtual:
+        first, last = _tokens_of(item, encoding)
+        if first >= last or keep_out & set(encoding.ids[first:last]):
+            continue
+        if item.separator is not None:
+            first = last = _before_blank(first, encoding)
+        places.append((item, first, last))
+    return places
 
 
 def _before_blank(first: int, encoding: Encoding) -> int:

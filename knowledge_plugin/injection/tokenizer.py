@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import itertools
 import threading
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,20 @@ from tokenizers import AddedToken, Encoding, Tokenizer
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import MentionError, TokenizerError
-from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked
-from knowledge_plugin.injection.splicing import Separator, VirtualToken, mark_inserted, splice
-from knowledge_plugin.linking.mention import check_mentions
+from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked, PastSource
+from knowledge_plugin.injection.splicing import Separator, SplicedText, VirtualToken, mark_inserted
+from knowledge_plugin.linking.mention import check_mentions, in_rows
 
 _Words = Sequence[str]
 _Mentions = list[list[Linked]]
+_Pair = tuple[SplicedText, SplicedText | None]
+
+
+class _Local(threading.local):
+    """State of one thread, which a copy, also in another process, begins without."""
+
+    def __reduce__(self) -> tuple:
+        return _Local, ()
 
 
 class _LinkingBackend:
@@ -48,8 +57,10 @@ class _LinkingBackend:
             plain=plain,
             sources=sources,
             special=frozenset(special),
+            unknown_id=unknown_id,
             separators={},
-            given=threading.local(),
+            given=_Local(),
+            warned=False,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -60,7 +71,11 @@ class _LinkingBackend:
         if name == "encode_special_tokens":
             setattr(self.plain, name, value)
 
-    def separator(self, source: KnowledgeSource) -> Separator | None:
+    def __reduce__(self) -> tuple:
+        # Without what is kept to be faster, so that datasets can tell by a hash what it has tokenized before.
+        return _LinkingBackend, (self.backend, self.sources, self.unknown_id)
+
+    def separator(self, source: KnowledgeSource | PastSource) -> Separator | None:
         """Return the tokens between a virtual token and its mention, ``None`` in the replace form."""
         if source.form == "replace":
             return None
@@ -88,25 +103,17 @@ class _LinkingBackend:
         firsts, seconds = found
         texts, pairs = _split_pairs(batch, is_pretokenized)
         first = self._spliced(texts, firsts, is_pretokenized, type_id=0)
-        second: list[tuple[Encoding | None, Encoding | None]] = [(None, None)] * len(texts)
+        second: Sequence[SplicedText | None] = [None] * len(texts)
         if pairs is not None:
-            second = self._spliced(pairs, seconds, is_pretokenized, type_id=1)
-        encodings = [
-            self._surround((spliced, spliced_pair), (bare, bare_pair), add_special_tokens)
-            for (spliced, bare), (spliced_pair, bare_pair) in zip(first, second, strict=True)
-        ]
-        return self._padded(encodings)
+            second = self._spliced(pairs, seconds or [[] for _ in pairs], is_pretokenized, type_id=1)
+        return self._padded([self._surround(*both, add_special_tokens) for both in zip(first, second, strict=True)])
 
-    def _spliced(self, texts: list, mentions: _Mentions, is_pretokenized: bool, type_id: int) -> list[tuple]:
-        """Return each text with and without virtual tokens."""
-        result = []
+    def _spliced(self, texts: list, mentions: _Mentions, is_pretokenized: bool, type_id: int) -> list[SplicedText]:
         plain = self.plain.encode_batch(texts, is_pretokenized=is_pretokenized, add_special_tokens=False)
-        for text, encoding, found in zip(texts, plain, mentions, strict=True):
-            bare = splice(encoding, [], type_id=type_id) if type_id else encoding
-            virtual = self._virtual_tokens(text, found)
-            spliced = splice(encoding, virtual, self.special, type_id) if virtual else bare
-            result.append((spliced, bare))
-        return result
+        return [
+            SplicedText(encoding, self._virtual_tokens(text, found), self.special, type_id)
+            for text, encoding, found in zip(texts, plain, mentions, strict=True)
+        ]
 
     def _virtual_tokens(self, text: str | _Words, found: list[Linked]) -> list[VirtualToken]:
         placed = [(linked.mention, self._token(linked)) for linked in found]
@@ -123,18 +130,43 @@ class _LinkingBackend:
     def _token(self, linked: Linked) -> tuple[int, str, Separator | None]:
         return linked.source.token_id(linked.mention), linked.token, self.separator(linked.source)
 
-    def _surround(self, spliced: tuple, bare: tuple, special: bool) -> Encoding:
+    def _surround(self, first: SplicedText, second: SplicedText | None, special: bool) -> Encoding:
         """Truncate, add special tokens, pad to a fixed length: the library's second step."""
-        if self._has_room(spliced[0], spliced[1], special):
-            try:
-                encoding = self.backend.post_process(*spliced, special)
-                mark_inserted(encoding)
-                return encoding
-            except BaseException as error:  # a Rust panic is no Exception
-                if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                    raise
-        # Virtual tokens took the room that a stride or the other text needs; the text itself comes first.
-        return self.backend.post_process(*bare, special)
+        for way in self._ways(first, second):
+            encodings = way[0].encoding, None if way[1] is None else way[1].encoding
+            encoding = self._post_processed(*encodings, special)
+            if encoding is None:
+                continue
+            if way != (first, second):
+                self._warn_of_lost_entities()
+            if (whole := self._whole(encoding, *way, special)) != way:
+                return self._surround(*whole, special)
+            mark_inserted(encoding)
+            return encoding
+        return self.backend.post_process(*encodings, special)  # of the texts alone: the error is the user's own
+
+    def _ways(self, first: SplicedText, second: SplicedText | None) -> list[_Pair]:
+        """Return what to try in turn: virtual tokens may take the room that a stride or the other text needs.
+
+        The text itself comes first, and then the entities of the text that is cut, which is the longer one.
+        """
+        if second is None:
+            return [(first, None), (first.bare(), None)]
+        truncation = self.backend.truncation
+        cut_first = truncation is not None and truncation["strategy"] == "only_first"
+        one = (first, second.bare()) if cut_first else (first.bare(), second)
+        return [(first, second), one, (first.bare(), second.bare())]
+
+    def _post_processed(self, first: Encoding, second: Encoding | None, special: bool) -> Encoding | None:
+        """Return what the library makes of both texts, ``None`` if it cannot truncate them as it was told to."""
+        if not self._has_room(first, second, special):
+            return None
+        try:
+            return self.backend.post_process(first, second, special)
+        except BaseException as error:  # a Rust panic is no Exception
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            return None
 
     def _has_room(self, first: Encoding, second: Encoding | None, special: bool) -> bool:
         """Foresee the panic of a stride as long as the room that is left; it would be printed on stderr."""
@@ -142,8 +174,31 @@ class _LinkingBackend:
         if truncation is None or second is None or truncation["strategy"] == "longest_first":
             return True
         fixed = first if truncation["strategy"] == "only_second" else second
-        room = truncation["max_length"] - (self.backend.num_special_tokens_to_add(True) if special else 0)
-        return room - len(fixed) > truncation["stride"]
+        around = self.backend.num_special_tokens_to_add(True) if special else 0
+        return truncation["max_length"] - around - len(fixed) > truncation["stride"]
+
+    def _whole(self, encoding: Encoding, first: SplicedText, second: SplicedText | None, special: bool) -> _Pair:
+        """Return both texts without the entities that truncation cut off from their mentions."""
+        truncation = self.backend.truncation
+        # With a stride, what is cut at the end of one window stands whole in the next.
+        if truncation is None or truncation["stride"]:
+            return first, second
+        length = len(first.encoding) + (0 if second is None else len(second.encoding))
+        around = self.backend.num_special_tokens_to_add(second is not None) if special else 0
+        if length + around <= truncation["max_length"]:
+            return first, second
+        side, sequences = truncation["direction"].lower(), encoding.sequence_ids
+        whole = first.whole(sequences.count(0), side)
+        return whole, None if second is None else second.whole(sequences.count(1), side)
+
+    def _warn_of_lost_entities(self) -> None:
+        if not self.warned:
+            self.__dict__["warned"] = True
+            warnings.warn(
+                "entities were left out, since with their tokens no room is left for a text or its stride. Type a "
+                "larger max_length, or a smaller stride.",
+                stacklevel=2,
+            )
 
     def _padded(self, encodings: list[Encoding]) -> list[Encoding]:
         padding = self.backend.padding
@@ -170,7 +225,7 @@ class _KnowledgeTokenizer:
 
     _tokenizer: _LinkingBackend
     _knowledge_base_tokenizer: PreTrainedTokenizerBase
-    _knowledge_local: threading.local
+    _knowledge_local: _Local
 
     def _encode_plus(
         self,
@@ -183,6 +238,8 @@ class _KnowledgeTokenizer:
     ) -> BatchEncoding:
         # transformers says "target mode" while it encodes labels, and marks chats whose control tokens it guards.
         as_label = getattr(self._knowledge_local, "target_mode", False)
+        if mentions is not None and kwargs.get("sanitize_control_tokens"):
+            raise MentionError("mentions=: a chat with sanitize_control_tokens is not linked, so it takes none.")
         if as_label or kwargs.get("sanitize_control_tokens") or not self._tokenizer.sources.enabled:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         words = kwargs.get("is_split_into_words", False)
@@ -206,13 +263,17 @@ class _KnowledgeTokenizer:
         strings = [text if isinstance(text, str) else " ".join(text) for text in texts]
         if given is None:
             return self._tokenizer.sources.find(strings) if strings else []
+        given = list(given)
         if len(given) != len(strings):
             raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
         if any(_is_mention(items) for items in given):
             raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
         sources, found = self._tokenizer.sources, []
         for items, text in zip(given, strings, strict=True):
-            items = list(items)
+            if items is None:  # of this text they are to be found
+                found += sources.find([text])
+                continue
+            items = list(in_rows(items))
             known = check_mentions(items, text, sources.knows)
             # If nobody knows any of them, that is to be said.
             found.append(sources.known(known or check_mentions(items, text)))
@@ -223,18 +284,17 @@ class _KnowledgeTokenizer:
         return super()._decode(self._without_virtual(ids), *args, **kwargs)  # type: ignore[misc]
 
     def _without_virtual(self, ids: list[int]) -> list[int]:
-        words: list[int] = []
-        i = 0
-        while i < len(ids):
-            source = self._tokenizer.sources.of_token(ids[i])
-            if source is None:
-                words.append(ids[i])
-                i += 1
-            else:
+        for start, stop in reversed(list(self._inserted(ids))):
+            ids = ids[:start] + ids[stop:]
+        return ids
+
+    def _inserted(self, ids: list[int]) -> Iterator[tuple[int, int]]:
+        """Yield where virtual tokens and their separators stand among ids."""
+        for i, token_id in enumerate(ids):
+            if (source := self._tokenizer.sources.of_token(token_id)) is not None:
                 separator = self._tokenizer.separator(source)
                 expected = [] if separator is None else list(separator.ids)
-                i += 1 + (len(expected) if ids[i + 1 : i + 1 + len(expected)] == expected else 0)
-        return words
+                yield i, i + 1 + (len(expected) if ids[i + 1 : i + 1 + len(expected)] == expected else 0)
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         if isinstance(ids, int):
@@ -259,9 +319,10 @@ class _KnowledgeTokenizer:
         mask = super().get_special_tokens_mask(token_ids_0, token_ids_1, already_has_special_tokens)  # type: ignore[misc]
         if not already_has_special_tokens:
             return mask
-        # So that masked-language-model collators neither mask virtual tokens nor predict them.
-        of_token = self._tokenizer.sources.of_token
-        return [m if of_token(i) is None else 1 for i, m in zip(token_ids_0, mask, strict=True)]
+        # So that masked-language-model collators neither mask what was put in nor predict it.
+        for start, stop in self._inserted(list(token_ids_0)):
+            mask[start:stop] = [1] * (stop - start)
+        return mask
 
     def _add_tokens(self, new_tokens: Any, special_tokens: bool = False) -> int:
         wanted = [new_tokens] if isinstance(new_tokens, (str, AddedToken)) else list(new_tokens)
@@ -324,7 +385,7 @@ def knowledge_tokenizer(tokenizer: PreTrainedTokenizerBase, sources: KnowledgeSo
     linking._tokenizer = _LinkingBackend(linking._tokenizer, sources, tokenizer.unk_token_id)
     linking._knowledge_base_tokenizer = tokenizer
     # Labels are encoded in a mode of the tokenizer, and other threads encode inputs meanwhile.
-    linking._knowledge_local = threading.local()
+    linking._knowledge_local = _Local()
     name = f"Knowledge{type(tokenizer).__name__}"
     linking.__class__ = type(name, (_KnowledgeTokenizer, type(tokenizer)), {"__module__": __name__})
     return linking
@@ -385,7 +446,7 @@ def _for_batch(mentions: Any, is_batch: bool) -> list | None:
     """Bring ``mentions=`` to one list per text; a single text may come with a flat list."""
     if mentions is None or is_batch:
         return mentions
-    mentions = list(mentions)
+    mentions = list(in_rows(mentions))
     nested = len(mentions) == 1 and not _is_mention(mentions[0])
     return mentions if nested else [mentions]
 
@@ -393,5 +454,5 @@ def _for_batch(mentions: Any, is_batch: bool) -> list | None:
 def _is_mention(item: Any) -> bool:
     """Tell a mention, in whatever form, from a list of mentions: it begins with a number."""
     if isinstance(item, Mapping):
-        return True
+        return isinstance(item.get("start"), Integral)
     return isinstance(item, Sequence) and len(item) > 0 and isinstance(item[0], Integral)

@@ -88,6 +88,21 @@ def _broken(how: str) -> LinkingError:
     )
 
 
+def in_rows(mentions: Iterable | Mapping) -> Iterable:
+    """Return mentions one by one, also where a dataset gives them as columns: ``{"start": [...], "end": [...], ...}``.
+
+    Raises:
+        MentionError: The columns are of different lengths.
+    """
+    if not isinstance(mentions, Mapping):
+        return mentions
+    try:
+        rows = list(zip(*mentions.values(), strict=True))
+    except (TypeError, ValueError) as error:
+        raise MentionError(f"mentions as columns: expected lists of one length, found {mentions!r:.200}.") from error
+    return [dict(zip(mentions, row, strict=True)) for row in rows]
+
+
 def check_mentions(
     mentions: Iterable[Sequence | Mapping], text: str, known: Callable[[str], bool] | None = None
 ) -> list[Mention]:

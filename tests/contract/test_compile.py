@@ -114,12 +114,29 @@ def test_a_model_that_was_compiled_before(wordpiece):
     compiled = torch.compile(model, backend="aot_eager")
     with torch.no_grad():
         before = compiled(**batch).logits
-        with pytest.warns(UserWarning, match="compiled before"):
+        with pytest.warns(UserWarning, match="Attach before you compile"):
             attachment = make_plugin(model).attach(compiled, wordpiece)
         linked = inputs(model, attachment.tokenizer, TEXTS)
         assert torch.equal(compiled(**linked).logits, model(**linked).logits)
         attachment.detach()
         assert torch.equal(compiled(**batch).logits, before)
+
+
+@way("compile", "attaching to a model that a compiled function calls (warns, and compiles again)")
+def test_a_function_that_was_compiled_before(wordpiece):
+    model = build("llama")
+    batch = inputs(model, wordpiece, TEXTS[:1])
+    run = torch.compile(lambda ids: model(input_ids=ids, use_cache=False).logits, backend="aot_eager")
+    with torch.no_grad():
+        before = run(batch["input_ids"])
+        with pytest.warns(UserWarning, match="Attach before you compile"):
+            attachment = make_plugin(model).attach(model, wordpiece)
+        linked = inputs(model, attachment.tokenizer, TEXTS[:1])["input_ids"]
+        assert torch.equal(run(linked), model(input_ids=linked, use_cache=False).logits)
+        attachment.detach()
+        assert torch.equal(run(batch["input_ids"]), before)
+        with pytest.raises((IndexError, RuntimeError)):  # and does not ask a plugin that is gone
+            run(linked)
 
 
 def test_a_copied_model_compiles_too(wordpiece):

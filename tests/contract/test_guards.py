@@ -39,6 +39,8 @@ def test_replaced_embeddings(model, wordpiece):
     model.set_input_embeddings(torch.nn.Embedding(400, 16))
     with pytest.raises(AttachmentError, match="wrapped or replaced"):
         model(**inputs(model, attachment.tokenizer, TEXTS))
+    attachment.detach()
+    assert model(**inputs(model, wordpiece, TEXTS)).logits.isfinite().all()
 
 
 @way("guards", "a tokenizer that is not the model's", limit="an error if the plugin knows its words, else a warning")

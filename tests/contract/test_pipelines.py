@@ -67,6 +67,16 @@ def test_fill_mask(wordpiece):
     assert all("<" not in guess["sequence"] and "/" not in guess["sequence"] for guess in found)
 
 
+@way("pipeline", "fill-mask with targets")
+def test_fill_mask_with_targets(wordpiece):
+    model = models("fill-mask")
+    ask = {"text": "The mayor of Paris came to [MASK].", "targets": ["Berlin", "river"]}
+    plain = t.pipeline("fill-mask", model=model, tokenizer=wordpiece)(ask["text"], targets=ask["targets"])
+    with make_plugin(model).attach(model, wordpiece) as (model, tokenizer):
+        found = t.pipeline("fill-mask", model=model, tokenizer=tokenizer)(ask["text"], targets=ask["targets"])
+    assert {guess["token_str"] for guess in found} == {guess["token_str"] for guess in plain}
+
+
 @way("pipeline", "token-classification, with offsets of the text")
 @pytest.mark.parametrize("strategy", ["none", "simple", "first", "max"])
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -7,21 +7,24 @@ import torch
 
 from knowledge_plugin import Mention
 from knowledge_plugin.errors import AttachmentError
-from tests.contract.architectures import VOCAB, build
+from tests.contract.architectures import ARCHITECTURES, VOCAB, build
 from tests.contract.common import TEXTS, inputs, make_plugin, way
+
+WITHOUT_PROMPT_EMBEDS = ("gemma4", "longformer", "marian-scaled", "pegasus")
 
 
 @way("serving", "prompt_embeds: what the hooked model sees, for vLLM and its like")
-@pytest.mark.parametrize("name", ["llama", "gemma3", "granite", "qwen3", "bert-classification", "opt-projected"])
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name not in WITHOUT_PROMPT_EMBEDS])
 def test_the_model_says_the_same_of_them(name, wordpiece):
     model = build(name)
     plugin = make_plugin(model)
     with plugin.attach(model, wordpiece) as (model, tokenizer), torch.no_grad():
         for text in TEXTS:
             embeds = plugin.prompt_embeds(text)
-            ids = inputs(model, tokenizer, [text])["input_ids"]
+            batch = inputs(model, tokenizer, [text])
+            ids = batch.pop("input_ids")
             assert embeds.shape == (ids.shape[1], model.get_input_embeddings().weight.shape[1])
-            assert torch.equal(model(inputs_embeds=embeds[None]).logits, model(input_ids=ids).logits)
+            assert torch.equal(model(inputs_embeds=embeds[None], **batch).logits, model(input_ids=ids, **batch).logits)
 
 
 @way(
@@ -30,10 +33,27 @@ def test_the_model_says_the_same_of_them(name, wordpiece):
 def test_a_second_table_is_not_in_them(wordpiece):
     model = build("gemma4")
     with make_plugin(model).attach(model, wordpiece) as attachment, torch.no_grad():
+        with pytest.raises(AttachmentError, match="Give it ids"):
+            attachment.prompt_embeds(TEXTS[0])
         ids = inputs(model, attachment.tokenizer, TEXTS[:1])["input_ids"]
-        with pytest.raises((RuntimeError, ValueError)):
-            model(inputs_embeds=attachment.prompt_embeds(TEXTS[0])[None])
         assert model(input_ids=ids).logits.isfinite().all()
+
+
+@way("serving", "prompt_embeds for a model that scales what it looked up (Marian, Pegasus)", limit="an error")
+@pytest.mark.parametrize("name", ["marian-scaled", "pegasus"])
+def test_scaled_outside_the_embeddings(name, wordpiece):
+    model = build(name).train()
+    modes = [module.training for module in model.modules()]
+    with make_plugin(model).attach(model, wordpiece) as attachment:
+        with pytest.raises(AttachmentError, match="another output"):
+            attachment.prompt_embeds(TEXTS[0])
+        assert [module.training for module in model.modules()] == modes
+
+
+def test_one_tensor_for_each_prompt(wordpiece):
+    model = build("llama")
+    with make_plugin(model).attach(model, wordpiece) as attachment, pytest.raises(ValueError, match="return_tensors"):
+        attachment.prompt_embeds("Paris", return_tensors="pt")
 
 
 def test_several_prompts_and_options_of_the_tokenizer(wordpiece):

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import warnings
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from knowledge_plugin import KnowledgePlugin, Mention
+from knowledge_plugin import KnowledgeBase, KnowledgePlugin, Mention
 from knowledge_plugin.errors import AttachmentError, LinkingError, MentionError
+from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.injection.hook import find_hooks
+from tests import tiny
 from tests.contract.common import fingerprint
 
 TEXT = "From Paris to New York"
@@ -117,7 +122,7 @@ def test_switched_off_twice_in_turns(attachment, wordpiece):
 
 
 def test_it_counts_what_truncation_leaves(attachment):
-    linked = ids_of(attachment.tokenizer, max_length=5)
+    linked = ids_of(attachment.tokenizer, max_length=7)
     assert 0 < attachment.mentions_linked == sum(i >= 400 for i in linked) < 2
 
 
@@ -143,9 +148,78 @@ def test_a_copied_model_can_be_detached_too(copied, model, kb, wordpiece, tmp_pa
     other = copied(model)
     attachment.detach()
     assert fingerprint(model) == before
-    (hook,) = find_hooks(other)
-    hook.take_off(other)
+    (left,) = attachments(other)
+    left.detach()
     assert fingerprint(other) == before
+
+
+def test_an_unpickled_model_is_whole(model, kb, wordpiece):
+    plugin, second = KnowledgePlugin.for_model(model, kb), KnowledgePlugin.for_model(model, kb)
+    expected = ids(plugin.attach(model, wordpiece).tokenizer)
+    other_model, other_tokenizer = pickle.loads(pickle.dumps((model, wordpiece)))
+    with second.attach(other_model, other_tokenizer, linker=lambda texts: [[] for _ in texts]) as attachment:
+        assert ids(attachment.tokenizer) == expected
+        assert [status.name for status in attachment.status()] == ["cities", "cities-2"]
+        (first, _) = attachments(other_model)
+        assert len(first.explain(TEXT)) == 2
+        with pytest.raises(AttachmentError, match="copied with it"):
+            _ = first.tokenizer
+    first.detach()
+    assert find_hooks(other_model) == []
+    assert "generate" not in vars(other_model)
+    assert len(attachments(model)) == 1
+
+
+def test_what_is_left_of_an_attachment_can_be_found_when_the_embeddings_were_replaced(model, kb, wordpiece):
+    plugin = KnowledgePlugin.for_model(model, kb)
+    words = model.get_input_embeddings()
+    plugin.attach(model, wordpiece)
+    model.set_input_embeddings(torch.nn.Embedding.from_pretrained(words.weight))
+    plugin.detach(model)
+    assert not words._forward_hooks
+    with plugin.attach(model, wordpiece) as (_, tokenizer):
+        assert model(**tokenizer(TEXT, return_tensors="pt")).logits.isfinite().all()
+
+
+def test_a_detached_knowledge_base_is_given_back(model, wordpiece):
+    with KnowledgePlugin.for_model(model, tiny.knowledge_base()).attach(model, wordpiece) as (_, tokenizer):
+        KnowledgePlugin.for_model(model, tiny.knowledge_base()).attach(model, wordpiece).detach()
+        plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base())
+        gone = weakref.ref(plugin.knowledge_base)
+        linked = plugin.attach(model, wordpiece, form="replace", name="third")
+        token_id = linked.source.ids.start
+        linked.detach()
+        del plugin, linked
+        gc.collect()
+        assert gone() is None
+        assert tokenizer.convert_ids_to_tokens(token_id) == "<third>"
+        assert tokenizer.decode([token_id, 7]) == tokenizer.decode([7])
+
+
+def test_warnings_that_are_errors_leave_the_model_alone(model, kb, wordpiece):
+    entities = [tiny.Entity("x:1", "Graz")]
+    nameless = KnowledgeBase.from_entities(entities, torch.ones(1, 8), name="nameless", linker="external")
+    plugin, second = KnowledgePlugin.for_model(model, kb), KnowledgePlugin.for_model(model, nameless)
+    with plugin.attach(model, wordpiece) as attachment, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="no linker"):
+            second.attach(model, wordpiece)
+        assert len(attachment.status()) == len(find_hooks(model)) == 1
+        warnings.simplefilter("ignore")
+        second.attach(model, wordpiece).detach()
+
+
+def test_explain_needs_an_attached_plugin(attachment):
+    attachment.detach()
+    with pytest.raises(AttachmentError, match="detached"):
+        attachment.explain(TEXT)
+
+
+def test_switched_off_travels_to_workers(attachment, wordpiece):
+    with attachment.disabled():
+        sent = pickle.dumps(attachment.tokenizer)
+    assert ids(pickle.loads(sent)) == ids(wordpiece)
+    assert ids(pickle.loads(pickle.dumps(attachment.tokenizer))) == ids(attachment.tokenizer) != ids(wordpiece)
 
 
 def test_detach_knows_a_copied_model(model, kb, wordpiece):

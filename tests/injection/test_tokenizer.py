@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -150,17 +151,113 @@ def test_truncated_pairs_keep_to_the_length_and_padding_to_its_side(linking, str
 
 
 def test_padding_to_the_longest_counts_virtual_tokens(linking):
-    encoded = linking(["Paris", "the river is wide and she moved to the old town"], padding=True, pad_to_multiple_of=4)
-    assert len({len(ids) for ids in encoded["input_ids"]}) == 1
-    assert len(encoded["input_ids"][0]) % 4 == 0
+    texts = ["Paris", "the river is wide and she moved to the old town"]
+    for multiple in (5, 7, 32):
+        encoded = linking(texts, padding=True, pad_to_multiple_of=multiple)
+        assert len({len(ids) for ids in encoded["input_ids"]}) == 1
+        assert len(encoded["input_ids"][0]) % multiple == 0
 
 
 def test_a_stride_that_no_longer_fits_costs_the_knowledge_and_not_the_call(linking, tokenizer):
     room = len(tokenizer("Paris New York", "a")["input_ids"])
     arguments = {"truncation": "only_second", "max_length": room + 2, "stride": 2, "return_overflowing_tokens": True}
     long = "she moved to the old town and bought a house"
-    encoded, plain = linking("Paris New York", long, **arguments), tokenizer("Paris New York", long, **arguments)
-    assert encoded["input_ids"] == plain["input_ids"]
+    with pytest.warns(UserWarning, match="larger max_length"):
+        encoded = linking("Paris New York", long, **arguments)
+    linking("Paris New York", long, **arguments)  # said once
+    assert encoded["input_ids"] == tokenizer("Paris New York", long, **arguments)["input_ids"]
+
+
+def test_entities_of_a_long_question_go_before_those_of_the_text(linking, tokenizer):
+    question, text = "Paris Berlin York Paris", "she came to Paris and bought a house"
+    room = len(tokenizer(question, "a")["input_ids"])
+    arguments = {"truncation": "only_second", "max_length": room + 6, "stride": 2, "return_overflowing_tokens": True}
+    with pytest.warns(UserWarning, match="larger max_length"):
+        encoded = linking(question, text, **arguments)
+    plain = tokenizer(question)["input_ids"]
+    for ids in encoded["input_ids"]:
+        assert ids[: len(plain) - 1] == plain[:-1]
+    assert any(is_virtual(i) for ids in encoded["input_ids"] for i in ids)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_truncation_leaves_no_halves(linking, tokenizer, side):
+    text = "she saw Paris and New York and Berlin"
+    linking.truncation_side = tokenizer.truncation_side = side
+    whole = linking(text)["input_ids"]
+    for length in range(3, len(whole)):
+        ids = linking(text, truncation=True, max_length=length)["input_ids"]
+        # Without them it is what truncation to as many ordinary tokens gives, and no separator stands alone.
+        words = [i for start, i in zip(_inserted(linking, ids), ids, strict=True) if not start]
+        assert words == tokenizer(text, truncation=True, max_length=len(words))["input_ids"]
+        assert sum(map(is_virtual, ids)) <= sum(map(is_virtual, whole))
+        tokens = linking.convert_ids_to_tokens(ids)
+        last = max((i for i, token_id in enumerate(ids) if is_virtual(token_id)), default=None)
+        if last is not None:
+            after = [t for t in tokens[last + 2 :] if t not in linking.all_special_tokens]
+            assert after, tokens  # the mention, or the beginning of it
+
+
+def _inserted(linking, ids: list[int]) -> list[bool]:
+    return [
+        bool(special) and i not in linking.all_special_ids
+        for special, i in zip(linking.get_special_tokens_mask(ids, already_has_special_tokens=True), ids, strict=True)
+    ]
+
+
+def test_both_texts_of_a_pair_are_cut_between_mentions(linking, tokenizer):
+    pair = ("she saw Paris and New York", "the mayor of Berlin came to York")
+    full = len(linking(*pair)["input_ids"])
+    for length in range(8, full):
+        for strategy in ("longest_first", "only_second", "only_first"):
+            arguments = {"truncation": strategy, "max_length": length}
+            try:
+                plain = tokenizer(*pair, **arguments)["input_ids"]
+            except Exception:  # one of the two is too long on its own
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ids = linking(*pair, **arguments)["input_ids"]
+            assert len(ids) <= max(length, len(plain))
+            separators = sum(_inserted(linking, ids)) - sum(map(is_virtual, ids))
+            one = linking("the Paris")["input_ids"]
+            assert separators == sum(map(is_virtual, ids)) * (sum(_inserted(linking, one)) - 1)
+
+
+def test_one_token_of_a_name_is_a_word(linking, tokenizer):
+    # As the fill-mask pipeline asks what the first token of a target is.
+    arguments = {"add_special_tokens": False, "truncation": True, "max_length": 1}
+    assert linking("Berlin", **arguments)["input_ids"] == tokenizer("Berlin", **arguments)["input_ids"]
+
+
+def test_datasets_can_tell_it_by_a_hash(linking):
+    hasher = pytest.importorskip("datasets.fingerprint").Hasher
+    before = hasher.hash(linking)
+    linking("the Paris")
+    assert hasher.hash(linking) == before
+    source = linking._tokenizer.sources.enabled[0]
+    with source.switched_off():
+        assert hasher.hash(linking) != before
+
+
+def test_mentions_of_a_batch_may_come_in_any_form(linking):
+    rows = [Mention(4, 9, "geo:berlin")]
+    expected = linking(["the Paris", "the Paris"], mentions=[rows, rows])["input_ids"]
+    columns = {"start": [4], "end": [9], "entity_id": ["geo:berlin"]}
+    assert linking(["the Paris"] * 2, mentions=iter([iter(rows), columns]))["input_ids"] == expected
+    assert linking("the Paris", mentions=columns)["input_ids"] == expected[0]
+    assert linking(["the Paris"] * 2, mentions=[rows, None])["input_ids"] == [
+        expected[0],
+        linking("the Paris")["input_ids"],
+    ]
+    with pytest.raises(MentionError, match="one length"):
+        linking("the Paris", mentions={"start": [4, 5], "end": [9], "entity_id": ["geo:berlin"]})
+
+
+def test_a_mask_for_collators_covers_all_that_was_put_in(linking):
+    encoded = linking("the Paris", return_special_tokens_mask=True)
+    mask = linking.get_special_tokens_mask(encoded["input_ids"], already_has_special_tokens=True)
+    assert mask == encoded["special_tokens_mask"]
 
 
 def test_pretokenized_words_keep_their_numbers(linking, tokenizer):
@@ -186,9 +283,24 @@ def test_a_single_text_takes_a_flat_list_and_plain_tuples(linking):
 
 
 def test_an_entity_that_is_not_known_gets_no_token(linking, tokenizer):
-    with pytest.warns(UserWarning, match="geo:atlantis"):
-        found = linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])
+    found = linking("the Paris", mentions=[Mention(4, 9, "geo:atlantis")])
     assert found["input_ids"] == tokenizer("the Paris")["input_ids"]
+
+
+def test_ids_of_another_scheme_are_noticed_at_once(linking):
+    with pytest.warns(UserWarning, match="Q90.*geo:"):
+        linking("the Paris", mentions=[Mention(4, 9, "Q90")])
+    linking("the Paris", mentions=[Mention(4, 9, "Q90")])  # once is enough
+
+
+def test_many_unknown_ids_are_noticed_also_if_they_look_right(linking):
+    with pytest.warns(UserWarning, match="geo:7"):
+        linking(["the Paris"] * 120, mentions=[[Mention(4, 9, "geo:7")]] * 120)
+
+
+def test_a_knowledge_base_that_covers_a_part_is_no_mistake(linking):
+    linking("the Paris", mentions=[Mention(4, 9, "geo:paris")])
+    linking(["the Paris"] * 120, mentions=[[Mention(4, 9, "geo:7")]] * 120)
 
 
 def test_a_batch_takes_a_list_of_mentions_for_each_text(linking):

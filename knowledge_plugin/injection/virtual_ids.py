@@ -1,0 +1,36 @@
+"""The token ids beyond the vocabulary that stand for entities."""
+
+from __future__ import annotations
+
+import torch
+
+# Ids are 32-bit in the tokenizers library. A range has room to grow, so that upsert needs no new attachment.
+_MIN_CAPACITY = 2**16
+
+
+class VirtualIds:
+    """The range of token ids that stands for the rows of one knowledge base: ``start + row``.
+
+    Args:
+        start: First virtual id; beyond every word of model and tokenizer.
+        rows: Rows of the knowledge base now.
+    """
+
+    def __init__(self, start: int, rows: int) -> None:
+        self.start = start
+        self.stop = start + max(_MIN_CAPACITY, 2 * rows)
+
+    def __contains__(self, token_id: int) -> bool:
+        return self.start <= token_id < self.stop
+
+    def __repr__(self) -> str:
+        return f"VirtualIds({self.start}, ..., {self.stop - 1})"
+
+    def mask(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return where a tensor of token ids holds virtual ids of this range."""
+        return (ids >= self.start) & (ids < self.stop)
+
+    def any_in(self, ids: torch.Tensor) -> bool:
+        """Return whether a tensor of token ids holds a virtual id of this range."""
+        # Words lie below every range, so that plain text is told from its largest id alone.
+        return ids.numel() > 0 and int(ids.max()) >= self.start and bool(self.mask(ids).any())
