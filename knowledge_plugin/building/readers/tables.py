@@ -22,6 +22,7 @@ from knowledge_plugin.knowledge_base.entity import Entity
 # A row of a CSV file may go on over many lines, within quotes. A quote that nobody closed would take the whole file.
 MAX_ROW_CHARS = 2**20
 _BATCH = 1024
+_SMALL_BATCH = 256
 # As for our own tables: more rows than bytes can hold only come from a file that was made to harm.
 _MIN_ROWS, _ROWS_PER_BYTE = 2**20, 20
 _MAX_GROUP_BYTES = 2**31
@@ -217,21 +218,22 @@ def read_parquet(
         metadata, names = file.metadata, file.schema_arrow.names
     wanted = match_columns(str(path), names, columns)
     texts = _check_sizes(path, metadata, set(wanted.values()))
-    with _as_reader_error(path):
-        # As a dictionary a text that every row repeats stays one text until its length is known.
-        file = pq.ParquetFile(path, memory_map=True, pre_buffer=False, read_dictionary=texts)
-    with file:
-        seen = SeenIds(path, "row")
-        number = 0
-        for batch in _batches(path, file, list(wanted.values())):
-            found = {field: _values(path, number, batch.column(name)) for field, name in wanted.items()}
-            for row in range(batch.num_rows):
-                number += 1
-                values = {field: column[row] for field, column in found.items()}
-                entity = make_entity(f"{path}: row {number}", values, separator=separator, id_prefix=id_prefix)
-                seen.add(entity.id, number)
-                yield entity
-        seen.finish()
+    seen = SeenIds(path, "row")
+    number = 0
+    batches = _batches(path, texts, list(wanted.values()))
+    while True:
+        with _as_reader_error(path):
+            batch = next(batches, None)
+        if batch is None:
+            break
+        found = {field: _values(path, number, batch.column(name)) for field, name in wanted.items()}
+        for row in range(batch.num_rows):
+            number += 1
+            values = {field: column[row] for field, column in found.items()}
+            entity = make_entity(f"{path}: row {number}", values, separator=separator, id_prefix=id_prefix)
+            seen.add(entity.id, number)
+            yield entity
+    seen.finish()
 
 
 def _check_sizes(path: Path, metadata: pq.FileMetaData, columns: set[str]) -> list[str]:
@@ -255,15 +257,27 @@ def _check_sizes(path: Path, metadata: pq.FileMetaData, columns: set[str]) -> li
     return [leaf for leaf in texts if leaf.split(".")[0] in columns]
 
 
-def _batches(path: Path, file: pq.ParquetFile, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    with _as_reader_error(path):
-        batches = file.iter_batches(_BATCH, columns=columns, use_threads=False)
-    while True:
-        with _as_reader_error(path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch
+def _batches(path: Path, texts: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    done = 0
+    try:
+        # As a dictionary a text that every row repeats stays one text until its length is known.
+        for batch in _read(path, texts, columns, _BATCH):
+            done += batch.num_rows
+            yield batch
+    except pa.ArrowNotImplementedError:
+        # Lists whose dictionary did not hold all their texts: these stand in the file one by one.
+        for batch in _read(path, [], columns, _SMALL_BATCH):
+            left = batch.slice(min(done, batch.num_rows))
+            done -= batch.num_rows - left.num_rows
+            if left.num_rows:
+                yield left
+
+
+def _read(path: Path, texts: list[str], columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path, memory_map=True, pre_buffer=False, read_dictionary=texts) as file:
+        # A row group at a time, since lists cannot be joined across two of them.
+        for group in range(file.num_row_groups):
+            yield from file.iter_batches(size, row_groups=[group], columns=columns, use_threads=False)
 
 
 def _values(path: Path, before: int, column: pa.Array) -> list[Any]:

@@ -217,3 +217,18 @@ def test_tables_are_streamed(tmp_path):
 def test_the_first_entity_is_there_before_the_last_line_is_read(tmp_path):
     rows = read_csv(write(tmp_path, "a.csv", "id,label\n1,a\n,broken\n"))
     assert next(rows) == Entity("1", "a")
+
+
+def test_lists_of_more_texts_than_a_dictionary_holds(tmp_path):
+    rows = 30_000
+    table = pa.table(
+        {
+            "id": [f"x:{i}" for i in range(rows)],
+            "label": [f"entity {i}" for i in range(rows)],
+            "aliases": [[f"a name of entity {i}, and a long one", "the same"] for i in range(rows)],
+        }
+    )
+    pq.write_table(table, tmp_path / "large.parquet", row_group_size=20_000, dictionary_pagesize_limit=1_000)
+    found = list(read_parquet(tmp_path / "large.parquet"))
+    assert [entity.id for entity in found] == table["id"].to_pylist()
+    assert [list(entity.aliases) for entity in found] == table["aliases"].to_pylist()
