@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from knowledge_plugin.config import KnowledgeBaseConfig, StorageDType
 from knowledge_plugin.errors import KnowledgeBaseError
+from knowledge_plugin.knowledge_base.columns import nameless, popularity_order, to_columns
 from knowledge_plugin.knowledge_base.contents import Contents, Lookups
 from knowledge_plugin.knowledge_base.embedding_index import EmbeddingIndex
 from knowledge_plugin.knowledge_base.entity import Entity
@@ -18,80 +21,82 @@ from knowledge_plugin.knowledge_base.lookup import IdLookup
 from knowledge_plugin.knowledge_base.tables import Tables, alias_table, entity_table, renewed_alias_table
 
 
-def by_popularity(
-    entities: Iterable[Entity], embeddings: object, dtype: StorageDType
-) -> tuple[list[Entity], EmbeddingIndex]:
+def columns_of(entities: Iterable[Entity]) -> pa.Table:
+    """Return entities as columns.
+
+    Raises:
+        KnowledgeBaseError: Something that is no :class:`Entity`, or a text that is not Unicode.
+    """
+    with _unicode_only():
+        return to_columns(_listed(entities))
+
+
+def by_popularity(columns: pa.Table, embeddings: object, dtype: StorageDType) -> tuple[pa.Table, EmbeddingIndex]:
     """Return entities and their vectors, the most popular first; of equal ones the first.
 
     Raises:
-        KnowledgeBaseError: No entities, something that is no :class:`Entity`, or vectors that do not fit.
+        KnowledgeBaseError: No entities, or vectors that do not fit.
     """
-    given = _listed(entities)
-    if not given:
+    if not columns.num_rows:
         raise KnowledgeBaseError("an empty knowledge base: expected at least one entity.")
-    index = EmbeddingIndex.from_vectors(embeddings, len(given), dtype)
-    order = sorted(range(len(given)), key=lambda i: -(given[i].popularity or 0))
-    if order == list(range(len(order))):
-        return given, index
-    return [given[i] for i in order], index.reordered(torch.tensor(order))
+    order = popularity_order(columns)
+    index = EmbeddingIndex.from_vectors(embeddings, columns.num_rows, dtype, order)
+    return (columns if order is None else columns.take(pa.array(order))), index
 
 
 def assemble(
-    entities: Sequence[Entity], index: EmbeddingIndex, config: KnowledgeBaseConfig, aliases: pa.Table | None = None
+    columns: pa.Table, index: EmbeddingIndex, config: KnowledgeBaseConfig, aliases: pa.Table | None = None
 ) -> Contents:
     """Make contents in memory.
 
     Args:
-        entities: The entities in row order.
+        columns: The entities in row order.
         index: Their vectors.
         config: Whose name, licence and the like are taken; the counts are made.
         aliases: The table of names, ``None`` to make it from the entities.
 
     Raises:
-        KnowledgeBaseError: An id twice, a text that is not Unicode, or an entity without a name.
+        KnowledgeBaseError: An id twice, or an entity without a name.
     """
-    nameless = [entity.id for entity in entities if not entity.names]
-    if nameless and config.linker != "external":
+    if config.linker != "external" and len(rows := nameless(columns)):
         raise KnowledgeBaseError(
-            f"{len(nameless)} entities have no name, for example {nameless[0]!r}: nothing in a text could ever "
-            "lead to them. Give a label or an alias, or say linker='external' if mentions come from elsewhere."
+            f"{len(rows)} entities have no name, for example {columns['id'][int(rows[0])].as_py()!r}: nothing in a "
+            "text could ever lead to them. Give a label or an alias, or say linker='external' if mentions come from "
+            "elsewhere."
         )
-    with _unicode_only():
-        ids = IdLookup.build(entity.id for entity in entities)
-        tables = Tables(entity_table(entities), alias_table(entities) if aliases is None else aliases)
-    rows, names = tables.counts
-    config = replace(config, rows=rows, aliases=names, dim=index.dim, dtype=index.dtype, files={})
+    ids = IdLookup.build(columns["id"])
+    tables = Tables(entity_table(columns), alias_table(columns) if aliases is None else aliases)
+    count, names = tables.counts
+    config = replace(config, rows=count, aliases=names, dim=index.dim, dtype=index.dtype, files={})
     return Contents(config, index, tables, Lookups(tables, config.name, ids=ids))
 
 
 def upserted(contents: Contents, entities: Iterable[Entity], embeddings: object) -> Contents:
     """Return contents with entities added or replaced; see :meth:`KnowledgeBase.upsert`."""
-    new, count = _listed(entities), contents.config.rows
-    if not new:
+    new, count = columns_of(entities), contents.config.rows
+    if not new.num_rows:
         return contents
-    vectors = EmbeddingIndex.from_vectors(embeddings, len(new), "float32").gather(torch.arange(len(new)))
+    vectors = EmbeddingIndex.from_vectors(embeddings, new.num_rows, "float32").gather(torch.arange(new.num_rows))
     if vectors.shape[1] != contents.config.dim:
         raise KnowledgeBaseError(
             f"embeddings: expected vectors of width {contents.config.dim} like the others, found {vectors.shape[1]}."
         )
-    if len({entity.id for entity in new}) != len(new):
+    if pc.count_distinct(new["id"]).as_py() != new.num_rows:
         raise KnowledgeBaseError("upsert: an id occurs more than once among the new entities.")
-    merged = list(contents.tables.entities())
-    table = torch.cat([contents.index.gather(torch.arange(count)), vectors])
-    places = torch.arange(len(table))
-    for i, entity in enumerate(new):
-        row = contents.lookups.ids.row(entity.id)
+    found = [contents.lookups.ids.row(entity_id) for entity_id in new["id"].to_pylist()]
+    # Where the entity of each row is among the old ones followed by the new.
+    places, added = np.arange(count), []
+    for i, row in enumerate(found):
         if row is None:
-            row = len(merged)
-            merged.append(entity)
-        merged[row] = entity
-        places[row] = count + i
-    places = places[: len(merged)]
-    index = EmbeddingIndex.from_vectors(table[places], len(merged), contents.config.dtype)
-    changed = {i for i, place in enumerate(places.tolist()) if place >= count}
-    with _unicode_only():
-        aliases = renewed_alias_table(contents.tables.alias_table(), merged, changed)
-    return assemble(merged, index, contents.config, aliases)
+            added.append(count + i)
+        else:
+            places[row] = count + i
+    places = np.concatenate([places, np.array(added, np.int64)])
+    columns = pa.concat_tables([contents.tables.columns(), new]).take(pa.array(places))
+    table = torch.cat([contents.index.gather(torch.arange(count)), vectors])
+    index = EmbeddingIndex.from_vectors(table[torch.from_numpy(places)], len(places), contents.config.dtype)
+    aliases = renewed_alias_table(contents.tables.alias_table(), columns, places >= count)
+    return assemble(columns, index, contents.config, aliases)
 
 
 @contextmanager

@@ -70,7 +70,9 @@ class Lookups:
             return found
         with self._lock:
             if self._ids is None:
-                self._ids = self._lookup(IdLookup, ENTITIES_NAME, "ids", lambda: IdLookup.build(self._tables.ids()))
+                self._ids = self._lookup(
+                    IdLookup, ENTITIES_NAME, "ids", lambda: IdLookup.build(self._tables.id_column())
+                )
             return self._ids
 
     def aliases(self, case: Case) -> AliasLookup:
@@ -80,7 +82,7 @@ class Lookups:
         with self._lock:
             if case not in self._aliases:
                 self._aliases[case] = self._lookup(
-                    AliasLookup, ALIASES_NAME, case, lambda: AliasLookup.build(self._tables.names(), case)
+                    AliasLookup, ALIASES_NAME, case, lambda: AliasLookup.build(self._tables.alias_table(), case)
                 )
             return self._aliases[case]
 

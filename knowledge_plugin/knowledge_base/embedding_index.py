@@ -20,6 +20,7 @@ from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
 _FIVE_DIGITS = "[0-9]" * 5
 SHARD_PATTERN = f"embeddings-{_FIVE_DIGITS}-of-{_FIVE_DIGITS}.safetensors"
 MAX_SHARD_BYTES = 2_000_000_000
+_PIECE = 65_536  # rows looked at together
 _EMBEDDINGS, _SCALES = "embeddings", "scales"
 _DTYPES: dict[StorageDType, torch.dtype] = {
     "float32": torch.float32,
@@ -66,13 +67,17 @@ class EmbeddingIndex:
         return sum(tensor.nbytes for tensor in [*self._shards, *(self._scales or [])])
 
     @classmethod
-    def from_vectors(cls, vectors: object, rows: int, dtype: StorageDType = "float32") -> EmbeddingIndex:
+    def from_vectors(
+        cls, vectors: object, rows: int, dtype: StorageDType = "float32", order: np.ndarray | None = None
+    ) -> EmbeddingIndex:
         """Check vectors and store them.
 
         Args:
-            vectors: A tensor, array or nested list ``[rows, dim]`` of floating-point numbers.
+            vectors: A tensor, array or nested list ``[rows, dim]`` of numbers, or the path of a ``.npy`` file, of which
+                only pieces are in memory at a time; it stays mapped where nothing has to be changed.
             rows: How many rows there must be.
             dtype: Storage. int8 keeps a scale per row: the largest magnitude of the row, divided by 127.
+            order: int64 ``[rows]``; row ``i`` of the index is row ``order[i]`` of the vectors; ``None`` for row ``i``.
 
         Raises:
             KnowledgeBaseError: Another number of rows, no table, NaN or infinite values, also after rounding to dtype.
@@ -80,30 +85,38 @@ class EmbeddingIndex:
         if dtype not in _DTYPES:
             raise KnowledgeBaseError(f"dtype: expected one of {', '.join(_DTYPES)}, found {dtype!r}.")
         try:
-            table = vectors if isinstance(vectors, torch.Tensor) else _from_array(np.asarray(vectors))
-            table = table.detach().to("cpu", torch.float32)
-        except (TypeError, ValueError) as error:
+            source = _source(vectors)
+        except (TypeError, ValueError, OSError, EOFError) as error:
             raise KnowledgeBaseError(f"embeddings: expected a table of numbers [{rows}, dim]: {error}") from error
-        if table.ndim != 2 or table.shape[0] != rows or table.shape[1] == 0:
+        if source.ndim != 2 or source.shape[0] != rows or source.shape[1] == 0:
             raise KnowledgeBaseError(
-                f"embeddings: expected one row per entity, [{rows}, dim], found {list(table.shape)}. "
+                f"embeddings: expected one row per entity, [{rows}, dim], found {list(source.shape)}. "
                 "Give entities and embeddings in the same order."
             )
-        scales = None
-        if dtype == "int8":
-            scale = table.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
-            stored = (table / scale[:, None]).round().to(torch.int8)
-            scales, finite = [scale], table.isfinite().all(dim=1)
-        else:
-            stored = table.to(_DTYPES[dtype], copy=True)
-            finite = stored.isfinite().all(dim=1)
-        if not bool(finite.all()):
-            bad = int((~finite).nonzero()[0])
+        is_file = isinstance(vectors, (str, Path))
+        stays = is_file and order is None and dtype == "float32" and source.dtype == np.dtype(np.float32)
+        stored = torch.empty(() if stays else source.shape, dtype=_DTYPES[dtype])
+        scales, unfit = torch.empty(rows if dtype == "int8" else 0), []
+        place = None if order is None else torch.from_numpy(np.argsort(order))
+        # Read from front to back, also into another order: pages of a file anywhere would stay in memory.
+        for start in range(0, rows, _PIECE):
+            piece = slice(start, start + _PIECE)
+            table = _float32((_source(vectors) if is_file else source)[piece])
+            to = piece if place is None else place[piece]
+            finite = table.isfinite().all(dim=1)
+            if dtype == "int8":
+                scale = table.abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / 127
+                stored[to], scales[to] = (table / scale[:, None]).round().to(torch.int8), scale
+            elif not stays:
+                table = table.to(stored.dtype)
+                finite, stored[to] = table.isfinite().all(dim=1), table
+            unfit += (start + (~finite).nonzero().flatten()).tolist()
+        if unfit:
             raise KnowledgeBaseError(
-                f"embeddings: row {bad} holds NaN or infinite values (stored as {dtype}); {int((~finite).sum())} such "
+                f"embeddings: row {unfit[0]} holds NaN or infinite values (stored as {dtype}); {len(unfit)} such "
                 "rows in all. Remove these entities, or mend their vectors."
             )
-        return cls([stored], scales)
+        return cls([_float32(source) if stays else stored], [scales] if dtype == "int8" else None, is_mapped=stays)
 
     @classmethod
     def open(cls, folder: Path, config: KnowledgeBaseConfig) -> EmbeddingIndex:
@@ -161,12 +174,6 @@ class EmbeddingIndex:
         scales = None if self._scales is None else [scale.to(device) for scale in self._scales]
         return EmbeddingIndex([shard.to(device) for shard in self._shards], scales)
 
-    def reordered(self, order: torch.Tensor) -> EmbeddingIndex:
-        """Return an index in memory whose row ``i`` is row ``order[i]`` of this one, stored in the same dtype."""
-        table = torch.cat(self._shards).index_select(0, order)
-        scales = None if self._scales is None else [torch.cat(self._scales).index_select(0, order)]
-        return EmbeddingIndex([table], scales)
-
     def save(self, folder: Path) -> list[str]:
         """Write shards of at most 2 GB each and return their names."""
         itemsize = self._shards[0].element_size()
@@ -185,19 +192,33 @@ class EmbeddingIndex:
 
     def find_unfit_row(self) -> int | None:
         """Read everything and return the first row that holds NaN or infinite values, or ``None``."""
-        for start in range(0, len(self), 65_536):
-            rows = torch.arange(start, min(start + 65_536, len(self)))
+        for start in range(0, len(self), _PIECE):
+            rows = torch.arange(start, min(start + _PIECE, len(self)))
             finite = self.gather(rows).isfinite().all(dim=1)
             if not bool(finite.all()):
                 return start + int((~finite).nonzero()[0])
         return None
 
 
-def _from_array(array: np.ndarray) -> torch.Tensor:
+def _source(vectors: object) -> np.ndarray | torch.Tensor:
+    if isinstance(vectors, torch.Tensor):
+        return vectors.detach().to("cpu")
+    if isinstance(vectors, (str, Path)):
+        if Path(vectors).suffix != ".npy":
+            raise ValueError(f"found the path {str(vectors)!r}, which is no .npy file")
+        array = np.load(vectors, mmap_mode="c", allow_pickle=False)
+    else:
+        array = np.asarray(vectors)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"found an array of {array.dtype}")
+    return array
+
+
+def _float32(table: np.ndarray | torch.Tensor) -> torch.Tensor:
+    if isinstance(table, torch.Tensor):
+        return table.to(torch.float32)
     # Other byte orders, strides and read-only arrays are nothing for torch; this copies only those.
-    return torch.from_numpy(np.require(array, np.float32, ["C", "W"]))
+    return torch.from_numpy(np.require(table, np.float32, ["C", "W"]))
 
 
 def shard_names(n: int) -> list[str]:

@@ -24,7 +24,8 @@ from knowledge_plugin.hub.card import keep_words
 from knowledge_plugin.hub.folder import check_sums, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
-from knowledge_plugin.knowledge_base.assembly import assemble, by_popularity, upserted
+from knowledge_plugin.knowledge_base.assembly import assemble, by_popularity, columns_of, upserted
+from knowledge_plugin.knowledge_base.columns import checked_columns
 from knowledge_plugin.knowledge_base.contents import Contents
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex
 from knowledge_plugin.knowledge_base.entity import Entity
@@ -87,10 +88,64 @@ class KnowledgeBase:
                 NaN or infinite vectors, or an entity without a name.
             ConfigError: A name, scheme, licence or version that is no text.
         """
-        ordered, index = by_popularity(entities, embeddings, dtype)
+        return cls._from_columns(columns_of(entities), embeddings, name, id_scheme, license, version, dtype, linker)
+
+    @classmethod
+    def from_table(
+        cls,
+        entities: pa.Table,
+        embeddings: object,
+        *,
+        name: str,
+        id_scheme: str | None = None,
+        license: str | None = None,
+        version: str | None = None,
+        dtype: StorageDType = "float32",
+        linker: LinkerKind = "dictionary",
+    ) -> KnowledgeBase:
+        """Make a knowledge base from columns: the same as :meth:`from_entities`, for millions of entities.
+
+        Args:
+            entities: A table with the columns ``id`` and ``label`` and, where there are any, ``aliases``
+                (lists of texts), ``description``, ``types`` (lists of texts) and ``popularity``.
+            embeddings: As in :meth:`from_entities`, or the path of a ``.npy`` file ``[entities, dim]``, which is mapped
+                and not read into memory if it is float32 and the rows are in order of popularity.
+            name: What it is called, for people.
+            id_scheme: What the ids mean.
+            license: Licence of the knowledge.
+            version: Version or dump date.
+            dtype: How vectors are stored.
+            linker: As in :meth:`from_entities`.
+
+        Raises:
+            KnowledgeBaseError: As in :meth:`from_entities`; or a column that is missing, unknown or of another type.
+            ConfigError: A name, scheme, licence or version that is no text.
+
+        Example:
+            >>> table = pa.table({"id": ["x:1", "x:2"], "label": ["Ada", "Bob"], "popularity": [1, 2]})
+            >>> KnowledgeBase.from_table(table, [[1.0, 0.0], [0.0, 1.0]], name="people").entity_id(0)
+            'x:2'
+        """
+        return cls._from_columns(
+            checked_columns(entities), embeddings, name, id_scheme, license, version, dtype, linker
+        )
+
+    @classmethod
+    def _from_columns(
+        cls,
+        columns: pa.Table,
+        embeddings: object,
+        name: str,
+        id_scheme: str | None,
+        license: str | None,
+        version: str | None,
+        dtype: StorageDType,
+        linker: LinkerKind,
+    ) -> KnowledgeBase:
+        ordered, index = by_popularity(columns, embeddings, dtype)
         config = KnowledgeBaseConfig(
             name=name,
-            rows=len(ordered),
+            rows=len(index),
             dim=index.dim,
             aliases=0,
             dtype=dtype,
@@ -400,7 +455,7 @@ class KnowledgeBase:
         if contents.source is not None:
             return _open_folder, (contents.source.folder,)
         tables = contents.tables
-        return _rebuild, (contents.config, contents.index, list(tables.entities()), tables.alias_table())
+        return _rebuild, (contents.config, contents.index, tables.columns(), tables.alias_table())
 
 
 def _row(contents: Contents, entity_id: object) -> int:
@@ -419,7 +474,5 @@ def _open_folder(folder: Path) -> KnowledgeBase:
     return KnowledgeBase._open(folder)
 
 
-def _rebuild(
-    config: KnowledgeBaseConfig, index: EmbeddingIndex, entities: list[Entity], aliases: pa.Table
-) -> KnowledgeBase:
-    return KnowledgeBase(assemble(entities, index, config, aliases))
+def _rebuild(config: KnowledgeBaseConfig, index: EmbeddingIndex, columns: pa.Table, aliases: pa.Table) -> KnowledgeBase:
+    return KnowledgeBase(assemble(columns, index, config, aliases))

@@ -11,23 +11,27 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
 import marisa_trie
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from huggingface_hub import cached_assets_path
 
 from knowledge_plugin.config import LIBRARY_NAME, MAX_ROWS, Case
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
-from knowledge_plugin.knowledge_base.normalization import normalize
+from knowledge_plugin.knowledge_base.columns import mask, numbers
+from knowledge_plugin.knowledge_base.normalization import normalize, normalize_column, strip_column
 from knowledge_plugin.knowledge_base.rows import check_priors, check_rows
 
 # Raised whenever the files below change, so that an old cache is rebuilt and not misread.
 _CACHE_FORMAT = 1
 # A longer name is not looked for in text: nobody writes it out, and every word of every text would pay for it.
 MAX_ALIAS_LENGTH = 200
+_BATCH = 65_536
 _TRIE, _MANIFEST = "keys.marisa", "manifest.json"
 AnyLookup = TypeVar("AnyLookup", bound="_Lookup")
 
@@ -107,21 +111,20 @@ class IdLookup(_Lookup):
     key_of_row: np.ndarray
 
     @classmethod
-    def build(cls, ids: Iterable[str]) -> IdLookup:
-        """Build from ids in row order.
+    def build(cls, ids: pa.ChunkedArray) -> IdLookup:
+        """Build from a column of ids in row order.
 
         Raises:
             KnowledgeBaseError: An id occurs twice, or holds a NUL character, at which the trie would cut it off.
         """
-        ids = list(ids)
-        if (cut := next((i for i in ids if "\0" in i), None)) is not None:
-            raise KnowledgeBaseError(f"the id {cut!r:.200} holds a NUL character.")
-        trie = marisa_trie.Trie(ids)
+        if (cut := pc.index(pc.match_substring(ids, "\0"), True).as_py()) >= 0:
+            raise KnowledgeBaseError(f"the id {ids[cut].as_py()!r:.200} holds a NUL character.")
+        trie = marisa_trie.Trie(_texts(ids))
         if len(trie) != len(ids):
             seen: set[str] = set()
-            twice = next(i for i in ids if i in seen or seen.add(i))  # type: ignore[func-returns-value]
+            twice = next(i for i in _texts(ids) if i in seen or seen.add(i))  # type: ignore[func-returns-value]
             raise KnowledgeBaseError(f"the id {twice!r:.200} occurs more than once; each entity has an id of its own.")
-        key_of_row = np.fromiter((trie[i] for i in ids), np.int32, len(ids))
+        key_of_row = np.fromiter(map(trie.get, _texts(ids)), np.int32, len(ids))
         row_of_key = np.empty(len(ids), np.int32)
         row_of_key[key_of_row] = np.arange(len(ids), dtype=np.int32)
         return cls(trie, {"row_of_key": row_of_key, "key_of_row": key_of_row})
@@ -160,21 +163,17 @@ class AliasLookup(_Lookup):
     max_length: np.ndarray
 
     @classmethod
-    def build(cls, names: Iterable[tuple[str, int, float]], case: Case) -> AliasLookup:
-        """Build from ``(alias, row, prior)``; of equal priors, the row that comes first is the likelier."""
-        keys: list[str] = []
-        rows: list[int] = []
-        priors: list[float] = []
-        for alias, row, prior in names:
-            if (key := alias_key(alias, case)) is not None:
-                keys.append(key)
-                rows.append(row)
-                priors.append(prior)
-        trie = marisa_trie.Trie(keys)
-        key_ids = np.fromiter((trie[key] for key in keys), np.int32, len(keys))
+    def build(cls, names: pa.Table, case: Case) -> AliasLookup:
+        """Build from a table of alias, row and prior; of equal priors, the row that comes first is the likelier."""
+        keys = strip_column(normalize_column(names["alias"], case))
+        fit = pc.and_(pc.not_equal(keys, ""), pc.less_equal(pc.utf8_length(keys), MAX_ALIAS_LENGTH))
+        fit = pc.and_not(fit, pc.match_substring(keys, "\0"))
+        keys, fits = keys.filter(fit), mask(fit)
+        trie = marisa_trie.Trie(_texts(keys))
+        key_ids = np.fromiter(map(trie.get, _texts(keys)), np.int32, len(keys))
         # A row beyond 32 bits is not there, as check_rows will say of whatever is clipped here.
-        row_array = np.array(rows, np.int64).clip(-1, MAX_ROWS).astype(np.int32)
-        prior_array = np.array(priors, np.float32)
+        row_array = numbers(names["row"])[fits].clip(-1, MAX_ROWS).astype(np.int32)
+        prior_array = numbers(names["prior"])[fits].astype(np.float32)
         # Spellings that differ in case alone fall together: keep the best prior of each (name, entity).
         order = np.lexsort((-prior_array, row_array, key_ids))
         first = np.ones(len(order), bool)
@@ -183,7 +182,7 @@ class AliasLookup(_Lookup):
         order = order[np.lexsort((row_array[order], -prior_array[order], key_ids[order]))]
         starts = np.zeros(len(trie) + 1, np.int32)
         np.cumsum(np.bincount(key_ids[order], minlength=len(trie)), out=starts[1:])
-        longest = np.array([max(map(len, keys), default=0)], np.int32)
+        longest = np.array([pc.max(pc.utf8_length(keys)).as_py() or 0], np.int32)
         arrays = {"starts": starts, "rows": row_array[order], "priors": prior_array[order], "max_length": longest}
         return cls(trie, arrays)
 
@@ -212,6 +211,12 @@ class AliasLookup(_Lookup):
             return []
         span = slice(int(self.starts[index]), int(self.starts[index + 1]))
         return list(zip(self.rows[span].tolist(), self.priors[span].tolist(), strict=True))
+
+
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """Read texts some at a time: as a list, millions of them would take gigabytes."""
+    for batch in pa.table([column], ["text"]).to_batches(_BATCH):
+        yield from batch["text"].to_pylist()
 
 
 def _is_permutation(array: np.ndarray, count: int) -> bool:

@@ -6,8 +6,16 @@ Unicode NFC always; lower case where the case policy is ``"insensitive"``.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from knowledge_plugin.config import Case
+
+# What str.strip removes of ASCII.
+_BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
 
 
 def normalize(text: str, case: Case) -> str:
@@ -19,6 +27,32 @@ def normalize(text: str, case: Case) -> str:
     """
     text = text if text.isascii() else unicodedata.normalize("NFC", text)
     return text.lower() if case == "insensitive" else text
+
+
+def normalize_column(texts: pa.ChunkedArray, case: Case) -> pa.ChunkedArray:
+    """Return what :func:`normalize` makes of each text, and ``None`` of none.
+
+    Example:
+        >>> normalize_column(pa.chunked_array([["Paris", "\u00c9vry"]]), "insensitive").to_pylist()
+        ['paris', 'évry']
+    """
+    rule = partial(normalize, case=case)
+    lower = pc.ascii_lower if case == "insensitive" else lambda chunk: chunk
+    return pa.chunked_array((_by_python(lower(chunk), chunk, rule) for chunk in texts.chunks), pa.string())
+
+
+def strip_column(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return what ``str.strip`` makes of each text, and ``None`` of none."""
+    return pa.chunked_array(
+        (_by_python(pc.ascii_trim(chunk, _BLANKS), chunk, str.strip) for chunk in texts.chunks), pa.string()
+    )
+
+
+def _by_python(done: pa.Array, given: pa.Array, rule: Callable[[str], str]) -> pa.Array:
+    """Put right what is not ASCII: sentences are compared by Python's rules, and Arrow's are others there."""
+    other = pc.fill_null(pc.invert(pc.string_is_ascii(given)), False)
+    found = [rule(text) for text in given.filter(other).to_pylist()]
+    return pc.replace_with_mask(done, other, pa.array(found, pa.string())) if found else done
 
 
 def normalize_with_offsets(text: str, case: Case) -> tuple[str, list[tuple[int, int]] | None]:

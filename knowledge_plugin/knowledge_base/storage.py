@@ -76,7 +76,8 @@ def write_folder(contents: Contents, folder: Path, final: Path) -> None:
     """
     index = contents.index  # refuses a knowledge base that was opened without them
     if contents.source is None:
-        names = index.save(folder) + contents.tables.save(folder)
+        # Tables first: writing them takes memory, and so do mapped vectors once they were read.
+        names = contents.tables.save(folder) + index.save(folder)
         config = replace(contents.config, files=describe_files(folder, names))
     else:
         # Whatever else the config lists (a README that is rendered anew, a file of a later version) stays behind.

@@ -7,60 +7,61 @@ read by itself.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from knowledge_plugin.knowledge_base.columns import COLUMNS, codes, flat_names, mask, numbers, weights
 from knowledge_plugin.knowledge_base.entity import Entity
-from knowledge_plugin.knowledge_base.normalization import normalize
+from knowledge_plugin.knowledge_base.normalization import normalize_column, strip_column
 from knowledge_plugin.knowledge_base.parquet import ParquetReader
 
 ENTITIES_NAME = "entities.parquet"
 ALIASES_NAME = "aliases.parquet"
 _ROW_GROUP = 8_192
 
-_ENTITY_COLUMNS = {"id": pa.string(), "label": pa.string()}
-_OPTIONAL_COLUMNS = {"description": pa.string(), "types": pa.list_(pa.string()), "popularity": pa.float64()}
+_ENTITY_COLUMNS = {name: COLUMNS[name] for name in ("id", "label")}
+_OPTIONAL_COLUMNS = {name: COLUMNS[name] for name in ("description", "types", "popularity")}
 _ALIAS_COLUMNS = {"alias": pa.string(), "row": pa.int64(), "prior": pa.float32()}
 
 
-def entity_table(entities: Sequence[Entity]) -> pa.Table:
-    """Return the entities as a table; columns that nobody filled are left out."""
-    columns = {name: pa.array([getattr(e, name) for e in entities], kind) for name, kind in _ENTITY_COLUMNS.items()}
-    for name, kind in _OPTIONAL_COLUMNS.items():
-        values = [getattr(entity, name) for entity in entities]
-        if any(value not in (None, ()) for value in values):
-            columns[name] = pa.array(values, kind)
-    return pa.table(columns)
+def entity_table(columns: pa.Table) -> pa.Table:
+    """Return the table that is saved of the entities; columns that nobody filled are left out.
+
+    Args:
+        columns: As :func:`~knowledge_plugin.knowledge_base.columns.to_columns` makes them.
+    """
+    kept = {name: columns[name] for name in _ENTITY_COLUMNS}
+    for name in _OPTIONAL_COLUMNS:
+        column = _without_null_lists(columns[name]) if name == "types" else columns[name]
+        filled = pc.list_value_length(column) if name == "types" else pc.is_valid(column).cast(pa.int8())
+        if pc.max(filled).as_py():
+            kept[name] = column
+    return pa.table(kept)
 
 
-def alias_table(entities: Sequence[Entity]) -> pa.Table:
+def alias_table(columns: pa.Table) -> pa.Table:
     """Return every name of every entity with its prior: the share of that entity's popularity among the bearers.
 
     The bearers of a name are those of all its spellings in Unicode NFC and lower case. One is added to every
-    popularity, so that entities without one share evenly.
+    popularity, so that entities without one share evenly. Blank names are left out, and repetitions.
     """
-    bearers: dict[str, dict[int, float]] = defaultdict(dict)
-    names: list[tuple[str, int, str]] = []
-    for row, entity in enumerate(entities):
-        for name in entity.names:
-            key = normalize(name, "insensitive")
-            names.append((name, row, key))
-            bearers[key][row] = 1 + (entity.popularity or 0)
-    totals = {key: sum(weights.values()) for key, weights in bearers.items()}
-    return pa.table(
-        {
-            "alias": pa.array([name for name, _, _ in names], pa.string()),
-            "row": pa.array([row for _, row, _ in names], pa.int64()),
-            "prior": pa.array([bearers[key][row] / totals[key] for _, row, key in names], pa.float32()),
-        }
-    )
+    names, row = flat_names(columns)
+    fit = pc.not_equal(strip_column(names), "")
+    names, row = names.filter(fit), row[mask(fit)]
+    first = _first_of_each(codes(names), row)
+    names, row = names.take(pa.array(first)), row[first]
+    key, weight = codes(normalize_column(names, "insensitive")), weights(columns)
+    bearers = _first_of_each(key, row)
+    totals = np.bincount(key[bearers], weight[row[bearers]])
+    return _names_table(names, row, weight[row] / totals[key] if len(row) else weight[row])
 
 
-def renewed_alias_table(old: pa.Table, entities: Sequence[Entity], changed: set[int]) -> pa.Table:
+def renewed_alias_table(old: pa.Table, columns: pa.Table, changed: np.ndarray) -> pa.Table:
     """Return the names after some entities changed, with the old priors wherever those have nothing to do with it.
 
     A prior may come from anywhere, such as counts of links, so only names that a changed entity bears, or bore, get a
@@ -68,25 +69,40 @@ def renewed_alias_table(old: pa.Table, entities: Sequence[Entity], changed: set[
 
     Args:
         old: The names and priors before.
-        entities: All entities as they are now.
-        changed: Rows of those that are new or changed.
+        columns: All entities as they are now.
+        changed: bool ``[rows]``, those that are new or changed.
     """
-    before = list(zip(*(old[name].to_pylist() for name in _ALIAS_COLUMNS), strict=True))
-    fresh = alias_table(entities)
-    after = list(zip(*(fresh[name].to_pylist() for name in _ALIAS_COLUMNS), strict=True))
-    touched = {normalize(name, "insensitive") for name, row, _ in (*before, *after) if row in changed}
+    fresh = alias_table(columns)
+    both = pa.concat_tables([old, fresh])
+    row, key = numbers(both["row"]), codes(normalize_column(both["alias"], "insensitive"))
+    is_new = np.arange(len(row)) >= old.num_rows
+    is_touched = np.isin(key, key[changed[row]])
     # What an author left out of the names of an entity stays out of them.
-    listed = {(name, row) for name, row, _ in before}
-    names = [item for item in before if normalize(item[0], "insensitive") not in touched]
-    names += [
-        item
-        for item in after
-        if normalize(item[0], "insensitive") in touched and (item[1] in changed or item[:2] in listed)
-    ]
-    names.sort(key=lambda item: item[1])
-    columns = zip(*names, strict=True) if names else [[] for _ in _ALIAS_COLUMNS]
-    return pa.table(
-        {name: pa.array(column, kind) for (name, kind), column in zip(_ALIAS_COLUMNS.items(), columns, strict=True)}
+    pair = codes(both["alias"]) * (columns.num_rows + 1) + row
+    listed = np.isin(pair, pair[~is_new])
+    kept = np.flatnonzero(np.where(is_new, is_touched & (changed[row] | listed), ~is_touched))
+    return both.take(pa.array(kept[np.argsort(row[kept], kind="stable")]))
+
+
+def _first_of_each(code: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """Return where each pair of text and row stands for the first time, in order."""
+    pair = row * (int(code.max(initial=0)) + 1) + code
+    return np.sort(np.unique(pair, return_index=True)[1])
+
+
+def _names_table(names: pa.ChunkedArray, row: np.ndarray, prior: np.ndarray) -> pa.Table:
+    columns = {"alias": names, "row": pa.array(row), "prior": pa.array(prior.astype(np.float32))}
+    return pa.table({name: columns[name].cast(kind) for name, kind in _ALIAS_COLUMNS.items()})
+
+
+def _without_null_lists(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not column.null_count:
+        return column
+    lengths = [np.from_dlpack(pc.fill_null(pc.list_value_length(chunk), 0)) for chunk in column.chunks]
+    offsets = [np.concatenate([[0], np.cumsum(length)]).astype(np.int32) for length in lengths]
+    chunks = zip(offsets, column.chunks, strict=True)
+    return pa.chunked_array(
+        [pa.ListArray.from_arrays(pa.array(offset), chunk.flatten()) for offset, chunk in chunks], column.type
     )
 
 
@@ -149,10 +165,20 @@ class Tables:
         for batch in self._entities.batches(["label"]):
             yield from batch["label"].to_pylist()
 
-    def ids(self) -> Iterator[str]:
+    def columns(self) -> pa.Table:
+        """Read all entities with their names, as columns."""
+        entities, names = self._entities.table(), self._aliases.table()
+        row = numbers(names["row"])
+        other = pc.not_equal(names["alias"], entities["label"].take(names["row"]))
+        counts = np.bincount(row[mask(other)], minlength=self.counts[0])
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        aliases = pa.ListArray.from_arrays(pa.array(offsets), names["alias"].filter(other).combine_chunks())
+        found = {name: entities[name] for name in entities.column_names} | {"aliases": aliases}
+        return pa.table({n: found.get(n, pa.nulls(self.counts[0], kind)) for n, kind in COLUMNS.items()})
+
+    def id_column(self) -> pa.ChunkedArray:
         """Read all ids in row order."""
-        for batch in self._entities.batches(["id"]):
-            yield from batch["id"].to_pylist()
+        return pa.chunked_array([batch["id"] for batch in self._entities.batches(["id"])], COLUMNS["id"])
 
     def alias_table(self) -> pa.Table:
         """Read the whole table of names."""
@@ -176,12 +202,14 @@ class _MemoryReader:
     def __init__(self, table: pa.Table) -> None:
         self._table = table.combine_chunks()
         self.rows = table.num_rows
+        self._row = numbers(table["row"]) if "row" in table.column_names else np.zeros(0, np.int64)
 
     def record(self, row: int) -> dict:
         return self._table.slice(row, 1).to_pylist()[0]
 
     def where_row(self, row: int) -> list[str]:
-        return self._table.filter(pc.equal(self._table["row"], row))["alias"].to_pylist()
+        start, end = np.searchsorted(self._row, [row, row + 1])
+        return self._table["alias"].slice(start, end - start).to_pylist()
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         yield from (self._table.select(columns) if columns else self._table).to_batches(_ROW_GROUP)

@@ -15,6 +15,7 @@ import torch
 
 from knowledge_plugin.config import CONFIG_NAME, MAX_ROWS, KnowledgeBaseConfig
 from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.knowledge_base.columns import to_columns
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex, open_shard, shard_names
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
 from knowledge_plugin.verification.files import check_files, read
@@ -82,7 +83,7 @@ def _check_entities(folder: Path, declared: int | None, findings: Findings) -> i
     """Check the entity table and return its length, as it is if it can be read, else as the config declares it."""
     path = folder / ENTITIES_NAME
     with findings.catching(ENTITIES_NAME):
-        rows, _ = Tables(path, alias_table([])).counts  # whole Parquet, columns and their types
+        rows, _ = Tables(path, alias_table(to_columns([]))).counts  # whole Parquet, columns and their types
         if declared not in (None, rows):
             findings.error(ENTITIES_NAME, f"the config declares {declared} entities, but the table holds {rows}.")
         empty, cut, repeated = _Tally(), _Tally(), _Tally()
@@ -122,7 +123,7 @@ def _repeated(path: Path) -> Iterator[tuple[str, int]]:
 def _check_aliases(folder: Path, config: KnowledgeBaseConfig | None, rows: int | None, findings: Findings) -> None:
     path = folder / ALIASES_NAME
     with findings.catching(ALIASES_NAME):
-        _, count = Tables(entity_table([]), path).counts
+        _, count = Tables(entity_table(to_columns([])), path).counts
         if config is not None and count != config.aliases:
             findings.error(ALIASES_NAME, f"the config declares {config.aliases} names, but the table holds {count}.")
         astray, priors, empty = _Tally(), _Tally(), _Tally()

@@ -92,12 +92,44 @@ def test_into_memory(tmp_path, shard_bytes):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_reordered(dtype, tmp_path, shard_bytes):
-    index = EmbeddingIndex.from_vectors(TABLE, 37, dtype)
-    opened = EmbeddingIndex.open(tmp_path, saved(index, tmp_path))
-    order = torch.randperm(37)
-    assert torch.equal(opened.reordered(order).gather(ALL), index.gather(order))
-    assert opened.reordered(order).dtype == dtype
+def test_in_another_order(dtype):
+    index, order = EmbeddingIndex.from_vectors(TABLE, 37, dtype), torch.randperm(37)
+    reordered = EmbeddingIndex.from_vectors(TABLE, 37, dtype, order.numpy())
+    assert torch.equal(reordered.gather(ALL), index.gather(order))
+    assert reordered.dtype == dtype
+
+
+@pytest.mark.parametrize("pieces", [5, 1_000])
+@pytest.mark.parametrize("kind", ["float32", "float64", "float16", ">f4"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_vectors_of_a_file(dtype, kind, pieces, tmp_path, monkeypatch):
+    monkeypatch.setattr("knowledge_plugin.knowledge_base.embedding_index._PIECE", pieces)
+    array, order = TABLE.numpy().astype(kind), torch.randperm(37).numpy()
+    np.save(tmp_path / "a.npy", array)
+    found = EmbeddingIndex.from_vectors(tmp_path / "a.npy", 37, dtype)
+    expected = EmbeddingIndex.from_vectors(torch.tensor(array.astype("float32")), 37, dtype)
+    assert torch.equal(found.gather(ALL), expected.gather(ALL))
+    assert found.is_mapped == (dtype == kind == "float32")
+    reordered = EmbeddingIndex.from_vectors(str(tmp_path / "a.npy"), 37, dtype, order)
+    assert torch.equal(reordered.gather(ALL), expected.gather(torch.tensor(order)))
+
+
+def test_unfit_rows_of_a_file_are_named_as_they_stand_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("knowledge_plugin.knowledge_base.embedding_index._PIECE", 5)
+    array = TABLE.numpy().copy()
+    array[[8, 30], 1] = float("nan")
+    np.save(tmp_path / "a.npy", array)
+    for order in (None, np.arange(37)[::-1].copy()):
+        with pytest.raises(KnowledgeBaseError, match=r"row 8 holds NaN .* 2 such rows"):
+            EmbeddingIndex.from_vectors(tmp_path / "a.npy", 37, "float32", order)
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", None])
+def test_files_that_hold_no_vectors(content, tmp_path):
+    path = tmp_path / ("a.npy" if content is not None else "a.txt")
+    path.write_bytes(content or b"1 2 3")
+    with pytest.raises(KnowledgeBaseError, match="expected a table of numbers"):
+        EmbeddingIndex.from_vectors(path, 37)
 
 
 @pytest.mark.parametrize("vectors", [TABLE, TABLE.numpy(), TABLE.tolist(), TABLE.double(), TABLE.numpy().astype("f8")])

@@ -29,6 +29,7 @@ from knowledge_plugin.errors import (
 from knowledge_plugin.hub.folder import check_sums
 from knowledge_plugin.knowledge_base import embedding_index
 from knowledge_plugin.knowledge_base.assembly import assemble
+from knowledge_plugin.knowledge_base.columns import to_columns
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, IdLookup
 from tests import tiny
 
@@ -868,7 +869,7 @@ class TestPublishedPriors:
         small = kb.row("geo:paris-texas")
         names = [(n, r, 0.95 if r == small else 0.05 if n == "Paris" else p) for n, r, p in kb.names()]
         published = pa.Table.from_pylist([dict(zip(_SCHEMA.names, n, strict=True)) for n in names], _SCHEMA)
-        kb = KnowledgeBase(assemble(list(kb), kb.index, kb.config, published))
+        kb = KnowledgeBase(assemble(to_columns(list(kb)), kb.index, kb.config, published))
         assert kb.best_entity("Paris")[0] == "geo:paris-texas"
         return kb
 

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,17 @@ def cache(tmp_path, monkeypatch):
     return folder
 
 
+def id_lookup(ids):
+    return IdLookup.build(pa.chunked_array([ids], pa.string()))
+
+
+def alias_lookup(names, case):
+    columns = zip(*names, strict=True) if names else [[], [], []]
+    kinds = (pa.string(), pa.int64(), pa.float32())
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    return AliasLookup.build(pa.table(arrays, ["alias", "row", "prior"]), case)
+
+
 def cached(kind, key, build, count=3):
     return lookup.cached(kind, key, build, count, "here")
 
@@ -36,12 +48,12 @@ class Builds:
 
     def __call__(self):
         self.n += 1
-        return IdLookup.build(["x:1", "x:2", "x:3"])
+        return id_lookup(["x:1", "x:2", "x:3"])
 
 
 def test_ids_to_rows_and_back():
     ids = ["x:10", "x:1", "y", "x:100", "東京:1"]
-    found = IdLookup.build(ids)
+    found = id_lookup(ids)
     assert [found.row(i) for i in ids] == [0, 1, 2, 3, 4]
     assert [found.id(row) for row in range(5)] == ids
     assert found.row("x:") is None
@@ -51,7 +63,7 @@ def test_ids_to_rows_and_back():
 
 def test_an_id_twice_is_refused():
     with pytest.raises(KnowledgeBaseError, match="'x:1' occurs more than once"):
-        IdLookup.build(["x:1", "x:2", "x:1"])
+        id_lookup(["x:1", "x:2", "x:1"])
 
 
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=10)
@@ -59,49 +71,49 @@ IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
 
 @given(st.lists(IDS, unique=True, min_size=1, max_size=30))
 def test_any_unicode_is_an_id(ids):
-    found = IdLookup.build(ids)
+    found = id_lookup(ids)
     assert [found.row(i) for i in ids] == list(range(len(ids)))
     assert [found.id(row) for row in range(len(ids))] == ids
 
 
 def test_spellings_that_differ_in_case_fall_together():
-    found = AliasLookup.build(NAMES, "insensitive")
+    found = alias_lookup(NAMES, "insensitive")
     assert found.best("paris") == (0, pytest.approx(0.9))
     assert found.candidates("paris") == [(0, pytest.approx(0.9)), (1, pytest.approx(0.1))]
 
 
 def test_with_a_sensitive_policy_they_do_not():
-    found = AliasLookup.build(NAMES, "sensitive")
+    found = alias_lookup(NAMES, "sensitive")
     assert found.best("PARIS") == (1, pytest.approx(0.1))
     assert found.candidates("paris") == [(0, pytest.approx(0.5))]
 
 
 def test_a_name_that_is_not_there():
-    found = AliasLookup.build(NAMES, "insensitive")
+    found = alias_lookup(NAMES, "insensitive")
     assert found.best("par") is None
     assert found.candidates("par") == []
 
 
 def test_of_equal_priors_the_first_row_wins():
-    assert AliasLookup.build([("a", 5, 0.5), ("a", 2, 0.5)], "sensitive").best("a") == (2, 0.5)
+    assert alias_lookup([("a", 5, 0.5), ("a", 2, 0.5)], "sensitive").best("a") == (2, 0.5)
 
 
 def test_blanks_around_a_name_do_not_count():
-    assert AliasLookup.build(NAMES, "insensitive").best("york") == (3, 1.0)
+    assert alias_lookup(NAMES, "insensitive").best("york") == (3, 1.0)
 
 
 def test_the_longest_name_is_known():
-    assert AliasLookup.build(NAMES, "insensitive").max_length[0] == len("new york")
-    assert AliasLookup.build([], "insensitive").max_length[0] == 0
+    assert alias_lookup(NAMES, "insensitive").max_length[0] == len("new york")
+    assert alias_lookup([], "insensitive").max_length[0] == 0
 
 
 def test_a_name_that_nobody_writes_out_is_left_out():
-    assert AliasLookup.build([("a" * 10_000, 0, 1.0), ("b", 0, 1.0)], "sensitive").max_length[0] == 1
+    assert alias_lookup([("a" * 10_000, 0, 1.0), ("b", 0, 1.0)], "sensitive").max_length[0] == 1
 
 
 @pytest.mark.parametrize("rows", [[-1], [0, 5], [2**31 - 1]])
 def test_rows_that_are_not_there(rows):
-    found = AliasLookup.build([(f"name {row}", row, 1.0) for row in rows], "sensitive")
+    found = alias_lookup([(f"name {row}", row, 1.0) for row in rows], "sensitive")
     with pytest.raises(ArtifactError, match="rows that are not there"):
         found.check(5, "here")
 
@@ -109,11 +121,11 @@ def test_rows_that_are_not_there(rows):
 @pytest.mark.parametrize("row", [2**31, -(2**40), 2**62])
 def test_rows_beyond_32_bits(row):
     with pytest.raises(ArtifactError):
-        AliasLookup.build([("name", row, 1.0)], "sensitive").check(5, "here")
+        alias_lookup([("name", row, 1.0)], "sensitive").check(5, "here")
 
 
 def test_a_lookup_comes_back_from_disk(tmp_path):
-    built = AliasLookup.build(NAMES, "insensitive")
+    built = alias_lookup(NAMES, "insensitive")
     built.save(tmp_path)
     opened = AliasLookup.open(tmp_path)
     assert opened.candidates("paris") == built.candidates("paris")
@@ -144,7 +156,7 @@ def replaced(folder, other):
 
 
 def edited(**arrays):
-    found = IdLookup.build(["x:1", "x:2", "x:3"])
+    found = id_lookup(["x:1", "x:2", "x:3"])
     for name, values in arrays.items():
         setattr(found, name, np.array(values, np.int32))
     return found
@@ -172,7 +184,7 @@ DAMAGES = {
     "manifest that is a list": lambda folder: (folder / "manifest.json").write_text("[]"),
     "empty folder": lambda folder: [path.unlink() for path in folder.iterdir()],
     "a file": lambda folder: (shutil.rmtree(folder), folder.write_text("mine")),
-    "another trie": lambda folder: replaced(folder, IdLookup.build(["x:1", "x:2"])),
+    "another trie": lambda folder: replaced(folder, id_lookup(["x:1", "x:2"])),
     "rows that are not there": lambda folder: replaced(folder, edited(row_of_key=[0, 1, 3])),
     "a row twice": lambda folder: replaced(folder, edited(row_of_key=[0, 2, 2])),
     "a key twice": lambda folder: replaced(folder, edited(key_of_row=[1, 1, 2])),
@@ -211,12 +223,12 @@ def test_a_damaged_cache_is_built_again(cache, damage):
     ],
 )
 def test_a_damaged_cache_of_names_is_built_again(cache, array, values):
-    cached(AliasLookup, "key", lambda: AliasLookup.build(NAMES, "insensitive"), 4)
+    cached(AliasLookup, "key", lambda: alias_lookup(NAMES, "insensitive"), 4)
     found = AliasLookup.open(cache / "key")
     whole = getattr(found, array)
     setattr(found, array, np.array(values, whole.dtype))
     replaced(cache / "key", found)
-    again = cached(AliasLookup, "key", lambda: AliasLookup.build(NAMES, "insensitive"), 4)
+    again = cached(AliasLookup, "key", lambda: alias_lookup(NAMES, "insensitive"), 4)
     np.testing.assert_array_equal(getattr(again, array), whole)
     np.testing.assert_array_equal(getattr(AliasLookup.open(cache / "key"), array), whole)
 
@@ -224,7 +236,7 @@ def test_a_damaged_cache_of_names_is_built_again(cache, array, values):
 def test_what_leads_nowhere_does_not_enter_the_cache(cache):
     for _ in range(2):
         with pytest.raises(ArtifactError, match="here: the alias table leads to rows that are not there"):
-            cached(AliasLookup, "key", lambda: AliasLookup.build(NAMES, "insensitive"), 2)
+            cached(AliasLookup, "key", lambda: alias_lookup(NAMES, "insensitive"), 2)
     assert list(cache.iterdir()) == []
 
 
@@ -274,14 +286,14 @@ def test_a_file_in_place_of_the_cache_warns_and_works(tmp_path, monkeypatch):
 
 def test_an_error_while_building_leaves_nothing_in_the_cache(cache):
     with pytest.raises(KnowledgeBaseError):
-        cached(IdLookup, "key", lambda: IdLookup.build(["x:1", "x:1"]))
+        cached(IdLookup, "key", lambda: id_lookup(["x:1", "x:1"]))
     assert list(cache.iterdir()) == []
 
 
 def test_a_faster_process_is_no_trouble(cache):
     def build():
         cached(IdLookup, "key", Builds())  # another process finishes while this one builds
-        return IdLookup.build(["x:1", "x:2", "x:3"])
+        return id_lookup(["x:1", "x:2", "x:3"])
 
     assert cached(IdLookup, "key", build).row("x:2") == 1
     assert sorted(Path(path).name for path in cache.iterdir()) == ["key"]
@@ -289,12 +301,12 @@ def test_a_faster_process_is_no_trouble(cache):
 
 @pytest.mark.parametrize("query", ["x:1\0", "x:1\0x:2", "\0", "\ud800", "x:1\udc00"])
 def test_an_id_that_no_entity_can_have(query):
-    assert IdLookup.build(["x:1", "x:2"]).row(query) is None
+    assert id_lookup(["x:1", "x:2"]).row(query) is None
 
 
 def test_a_nul_character_cuts_no_name_off():
-    found = AliasLookup.build([("Paris", 0, 1.0), ("Paris\0London", 1, 1.0)], "sensitive")
+    found = alias_lookup([("Paris", 0, 1.0), ("Paris\0London", 1, 1.0)], "sensitive")
     assert found.candidates("Paris") == [(0, 1.0)]
     assert found.best("Paris\0London") is None
     with pytest.raises(KnowledgeBaseError, match="NUL"):
-        IdLookup.build(["x:1", "x:1\0"])
+        id_lookup(["x:1", "x:1\0"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from knowledge_plugin import Entity
 from knowledge_plugin.errors import ArtifactError, KnowledgePluginError
 from knowledge_plugin.knowledge_base import tables
+from knowledge_plugin.knowledge_base.columns import to_columns
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables, alias_table, entity_table
 
 ENTITIES = [
@@ -28,7 +29,7 @@ ENTITIES = [
 @pytest.fixture(params=["memory", "folder", "folder, tiny row groups"])
 def opened(request, tmp_path, monkeypatch):
     def open_tables(entities):
-        in_memory = Tables(entity_table(entities), alias_table(entities))
+        in_memory = Tables(entity_table(to_columns(entities)), alias_table(to_columns(entities)))
         if request.param == "memory":
             return in_memory
         if "tiny" in request.param:
@@ -48,7 +49,7 @@ def test_every_field_comes_back(opened):
 
 def test_ids_labels_and_names(opened):
     found = opened(ENTITIES)
-    assert list(found.ids()) == [e.id for e in ENTITIES]
+    assert found.id_column().to_pylist() == [e.id for e in ENTITIES]
     assert list(found.labels()) == [e.label for e in ENTITIES]
     assert [(name, row) for name, row, _ in found.names()] == [(n, i) for i, e in enumerate(ENTITIES) for n in e.names]
 
@@ -61,7 +62,7 @@ def test_the_prior_is_the_share_of_popularity(opened):
 
 
 def test_columns_that_nobody_filled_are_left_out(opened):
-    assert entity_table([Entity("x:1", "A")]).column_names == ["id", "label"]
+    assert entity_table(to_columns([Entity("x:1", "A")])).column_names == ["id", "label"]
     assert opened([Entity("x:1", "A")]).entity(0) == Entity("x:1", "A")
 
 
@@ -95,7 +96,7 @@ def test_saving_what_was_opened_changes_nothing(opened, tmp_path):
 
 
 def test_other_columns_are_no_trouble(tmp_path):
-    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    Tables(entity_table(to_columns(ENTITIES)), alias_table(to_columns(ENTITIES))).save(tmp_path)
     # A nested column counts as several in the file's statistics, and stands before the one that is searched.
     nested = pa.array([{"a": 1, "b": "x", "c": [1, 2]}] * 8)
     aliases = pq.read_table(tmp_path / ALIASES_NAME)
@@ -105,21 +106,21 @@ def test_other_columns_are_no_trouble(tmp_path):
 
 
 def test_files_without_statistics_are_read(tmp_path):
-    pq.write_table(entity_table(ENTITIES), tmp_path / ENTITIES_NAME, write_statistics=False)
-    pq.write_table(alias_table(ENTITIES), tmp_path / ALIASES_NAME, write_statistics=False, row_group_size=2)
+    pq.write_table(entity_table(to_columns(ENTITIES)), tmp_path / ENTITIES_NAME, write_statistics=False)
+    pq.write_table(alias_table(to_columns(ENTITIES)), tmp_path / ALIASES_NAME, write_statistics=False, row_group_size=2)
     assert Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME).entity(3) == ENTITIES[3]
 
 
 @pytest.mark.parametrize("column", ["id", "label"])
 def test_a_missing_column(tmp_path, column):
-    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
-    pq.write_table(entity_table(ENTITIES).drop_columns([column]), tmp_path / ENTITIES_NAME)
+    Tables(entity_table(to_columns(ENTITIES)), alias_table(to_columns(ENTITIES))).save(tmp_path)
+    pq.write_table(entity_table(to_columns(ENTITIES)).drop_columns([column]), tmp_path / ENTITIES_NAME)
     with pytest.raises(ArtifactError, match=f"column '{column}': expected string, found no such column"):
         Tables(tmp_path / ENTITIES_NAME, tmp_path / ALIASES_NAME)
 
 
 def test_a_column_of_another_type(tmp_path):
-    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    Tables(entity_table(to_columns(ENTITIES)), alias_table(to_columns(ENTITIES))).save(tmp_path)
     ids = pa.table({"id": [1, 2, 3, 4], "label": ["a", "b", "c", "d"]})
     pq.write_table(ids, tmp_path / ENTITIES_NAME)
     with pytest.raises(ArtifactError, match="column 'id': expected string, found int64"):
@@ -137,7 +138,7 @@ def test_a_column_of_another_type(tmp_path):
     ],
 )
 def test_names_that_lead_to_no_entity(tmp_path, read, row):
-    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    Tables(entity_table(to_columns(ENTITIES)), alias_table(to_columns(ENTITIES))).save(tmp_path)
     names = pq.read_table(tmp_path / ALIASES_NAME)
     rows = pa.array([0, 0, 1, row, 2, 3, 3, 3], pa.int64())
     pq.write_table(names.set_column(1, "row", rows), tmp_path / ALIASES_NAME)
@@ -147,7 +148,7 @@ def test_names_that_lead_to_no_entity(tmp_path, read, row):
 
 @pytest.mark.parametrize("name", [ENTITIES_NAME, ALIASES_NAME])
 def test_a_byte_altered_anywhere_is_refused_or_both_ways_of_reading_agree(tmp_path, name):
-    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    Tables(entity_table(to_columns(ENTITIES)), alias_table(to_columns(ENTITIES))).save(tmp_path)
     whole = (tmp_path / name).read_bytes()
     refused = 0
     for place in range(0, len(whole), 3):
@@ -162,7 +163,7 @@ def test_a_byte_altered_anywhere_is_refused_or_both_ways_of_reading_agree(tmp_pa
         except KnowledgePluginError:
             refused += 1
             continue
-        assert len(entities) == len(list(found.ids())) == len(list(found.labels())) == 4, place
+        assert len(entities) == len(found.id_column().to_pylist()) == len(list(found.labels())) == 4, place
         assert len(names) == table.num_rows == 8, place
         # What one way of reading refuses, such as statistics that lie, the other may not see.
         with suppress(KnowledgePluginError):
@@ -186,14 +187,14 @@ NAMES = st.text(max_size=12)
 )
 def test_any_unicode_comes_back(names):
     entities = [Entity(f"x:{i}", label, aliases) for i, (label, aliases) in enumerate(names)]
-    found = Tables(entity_table(entities), alias_table(entities))
+    found = Tables(entity_table(to_columns(entities)), alias_table(to_columns(entities)))
     assert list(found.entities()) == entities
     assert [found.entity(row) for row in range(len(entities))] == entities
 
 
 def test_reading_does_not_import_pandas(tmp_path):
     """Arrow does so by itself where it makes arrays of numpy: a third of a second, and tens of megabytes."""
-    Tables(entity_table(ENTITIES), alias_table(ENTITIES)).save(tmp_path)
+    Tables(entity_table(to_columns(ENTITIES)), alias_table(to_columns(ENTITIES))).save(tmp_path)
     read = (
         "import sys; from pathlib import Path; from knowledge_plugin.knowledge_base.tables import Tables\n"
         f"tables = Tables(*(Path({str(tmp_path)!r}, name) for name in ({ENTITIES_NAME!r}, {ALIASES_NAME!r})))\n"
