@@ -36,6 +36,7 @@ MAX_CONFIG_BYTES = 16 * 2**20
 MAX_ROWS = 2**31 - 1
 MAX_WIDTH = 2**16
 MAX_FILES = 10_000
+MAX_HISTORY = 1_000
 MAX_MAPPING_WEIGHTS = 2**28
 
 MappingKind = Literal["affine", "mlp"]
@@ -80,6 +81,48 @@ class FileConfig:
 
 
 @dataclass(frozen=True)
+class EmbedderConfig:
+    """How the vectors of a knowledge base were made.
+
+    Attributes:
+        name: The embedder in words, for people.
+        measures: What was measured of it, such as ``{"hits@10": 0.41}``.
+    """
+
+    name: str
+    measures: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parse_fields(self)
+        check_bound("length of the embedder's name", len(self.name), 10_000)
+        check_bound("number of measures", len(self.measures), 1_000, lower=0)
+
+
+@dataclass(frozen=True)
+class VersionConfig:
+    """One step in the history of a knowledge base.
+
+    Attributes:
+        version: Version or dump date after this step.
+        rows: Number of entities after it.
+        added: How many came.
+        replaced: How many changed.
+        removed: How many went.
+    """
+
+    version: str | None
+    rows: int
+    added: int = 0
+    replaced: int = 0
+    removed: int = 0
+
+    def __post_init__(self) -> None:
+        parse_fields(self)
+        for name in ("rows", "added", "replaced", "removed"):
+            check_bound(name, getattr(self, name), MAX_ROWS, lower=0)
+
+
+@dataclass(frozen=True)
 class KnowledgeBaseConfig:
     """What ``config.json`` of a knowledge base says.
 
@@ -93,6 +136,9 @@ class KnowledgeBaseConfig:
         license: Licence of the *knowledge*, which need not be that of a plugin made with it.
         version: Version or dump date.
         linker: ``"external"`` says that mentions come from elsewhere, and allows entities without a name.
+        embedder: How the vectors were made, if that is known.
+        history: What :meth:`~knowledge_plugin.KnowledgeBase.upsert` and ``remove`` did to it, the oldest first; empty
+            if it never changed.
         files: Size and checksum of each file.
     """
 
@@ -105,6 +151,8 @@ class KnowledgeBaseConfig:
     license: str | None = None
     version: str | None = None
     linker: LinkerKind = "dictionary"
+    embedder: EmbedderConfig | None = None
+    history: list[VersionConfig] = field(default_factory=list)
     files: dict[str, FileConfig] = field(default_factory=dict)
 
     artifact: typing.ClassVar[str] = "knowledge-base"
@@ -114,6 +162,7 @@ class KnowledgeBaseConfig:
         check_bound("rows", self.rows, MAX_ROWS)
         check_bound("dim", self.dim, MAX_WIDTH)
         check_bound("aliases", self.aliases, MAX_ROWS, lower=0)
+        check_bound("length of the history", len(self.history), MAX_HISTORY, lower=0)
         check_bound("number of files", len(self.files), MAX_FILES, lower=0)
 
 

@@ -1,4 +1,4 @@
-"""Contents of a knowledge base made of entities: from nothing, or from what was there and a change."""
+"""Contents of a knowledge base, made of entities and vectors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import torch
 
 from knowledge_plugin.config import KnowledgeBaseConfig, StorageDType
 from knowledge_plugin.errors import KnowledgeBaseError
@@ -18,7 +15,7 @@ from knowledge_plugin.knowledge_base.contents import Contents, Lookups
 from knowledge_plugin.knowledge_base.embedding_index import EmbeddingIndex
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import IdLookup
-from knowledge_plugin.knowledge_base.tables import Tables, alias_table, entity_table, renewed_alias_table
+from knowledge_plugin.knowledge_base.tables import Tables, alias_table, entity_table
 
 
 def columns_of(entities: Iterable[Entity]) -> pa.Table:
@@ -69,34 +66,6 @@ def assemble(
     count, names = tables.counts
     config = replace(config, rows=count, aliases=names, dim=index.dim, dtype=index.dtype, files={})
     return Contents(config, index, tables, Lookups(tables, config.name, ids=ids))
-
-
-def upserted(contents: Contents, entities: Iterable[Entity], embeddings: object) -> Contents:
-    """Return contents with entities added or replaced; see :meth:`KnowledgeBase.upsert`."""
-    new, count = columns_of(entities), contents.config.rows
-    if not new.num_rows:
-        return contents
-    vectors = EmbeddingIndex.from_vectors(embeddings, new.num_rows, "float32").gather(torch.arange(new.num_rows))
-    if vectors.shape[1] != contents.config.dim:
-        raise KnowledgeBaseError(
-            f"embeddings: expected vectors of width {contents.config.dim} like the others, found {vectors.shape[1]}."
-        )
-    if pc.count_distinct(new["id"]).as_py() != new.num_rows:
-        raise KnowledgeBaseError("upsert: an id occurs more than once among the new entities.")
-    found = [contents.lookups.ids.row(entity_id) for entity_id in new["id"].to_pylist()]
-    # Where the entity of each row is among the old ones followed by the new.
-    places, added = np.arange(count), []
-    for i, row in enumerate(found):
-        if row is None:
-            added.append(count + i)
-        else:
-            places[row] = count + i
-    places = np.concatenate([places, np.array(added, np.int64)])
-    columns = pa.concat_tables([contents.tables.columns(), new]).take(pa.array(places))
-    table = torch.cat([contents.index.gather(torch.arange(count)), vectors])
-    index = EmbeddingIndex.from_vectors(table[torch.from_numpy(places)], len(places), contents.config.dtype)
-    aliases = renewed_alias_table(contents.tables.alias_table(), columns, places >= count)
-    return assemble(columns, index, contents.config, aliases)
 
 
 @contextmanager

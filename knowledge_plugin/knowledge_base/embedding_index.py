@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ from safetensors.torch import save_file
 
 from knowledge_plugin.config import KnowledgeBaseConfig, StorageDType
 from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
+from knowledge_plugin.hub.folder import link_or_copy
 
 _FIVE_DIGITS = "[0-9]" * 5
 SHARD_PATTERN = f"embeddings-{_FIVE_DIGITS}-of-{_FIVE_DIGITS}.safetensors"
 MAX_SHARD_BYTES = 2_000_000_000
+_SMALL_SHARD = 64_000_000
 _PIECE = 65_536  # rows looked at together
 _EMBEDDINGS, _SCALES = "embeddings", "scales"
 _DTYPES: dict[StorageDType, torch.dtype] = {
@@ -30,13 +33,35 @@ _DTYPES: dict[StorageDType, torch.dtype] = {
 }
 
 
+class ShardFile(NamedTuple):
+    """A file that was mapped, by which a shard need not be written again."""
+
+    path: Path
+    state: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> ShardFile:
+        """Return a file as it is now."""
+        stat = path.stat()
+        return cls(path, (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the same file lies there still."""
+        try:
+            return not self.path.is_symlink() and ShardFile.of(self.path) == self
+        except OSError:
+            return False
+
+
 class EmbeddingIndex:
     """A table of vectors in one or more shards.
 
     Args:
         shards: Tensors ``[rows, dim]`` of one dtype, in row order.
         scales: For int8, a float32 tensor ``[rows]`` beside each shard; else ``None``.
-        is_mapped: Whether the shards are mapped from disk.
+        is_mapped: Whether shards are mapped from disk.
+        files: The file that a shard is the whole of, ``None`` for one in memory.
     """
 
     def __init__(
@@ -44,8 +69,10 @@ class EmbeddingIndex:
         shards: Sequence[torch.Tensor],
         scales: Sequence[torch.Tensor] | None = None,
         is_mapped: bool = False,
+        files: Sequence[ShardFile | None] | None = None,
     ) -> None:
         self._shards = list(shards)
+        self._files = [None] * len(self._shards) if files is None else list(files)
         self.is_mapped = is_mapped
         self._scales = list(scales) if scales is not None else None
         self._ends = torch.tensor([len(shard) for shard in self._shards], device=self.device).cumsum(0)
@@ -128,14 +155,15 @@ class EmbeddingIndex:
         names = sorted(name for name in config.files if Path(name).match(SHARD_PATTERN))
         if not names or names != shard_names(len(names)):
             raise ArtifactError(f"{folder}: the config lists no complete set of shards {SHARD_PATTERN}: {names[:5]}.")
-        shards, scales = [], []
+        shards, scales, files = [], [], []
         for name in names:
+            files.append(ShardFile.of(folder / name))
             tensors = open_shard(folder / name, config)
             shards.append(tensors[_EMBEDDINGS])
             scales.append(tensors.get(_SCALES))
         if (rows := sum(len(shard) for shard in shards)) != config.rows:
             raise ArtifactError(f"{folder}: the shards hold {rows} rows, but the config declares {config.rows}.")
-        return cls(shards, scales if config.dtype == "int8" else None, is_mapped=True)  # type: ignore[arg-type]
+        return cls(shards, scales if config.dtype == "int8" else None, True, files)  # type: ignore[arg-type]
 
     def gather(self, rows: torch.Tensor) -> torch.Tensor:
         """Return vectors as float32 ``[n, dim]`` for row numbers int64 ``[n]``, in range and on the same device."""
@@ -174,20 +202,67 @@ class EmbeddingIndex:
         scales = None if self._scales is None else [scale.to(device) for scale in self._scales]
         return EmbeddingIndex([shard.to(device) for shard in self._shards], scales)
 
+    def taken(self, rows: torch.Tensor | np.ndarray) -> EmbeddingIndex:
+        """Return an index of some rows, by number or as bool ``[rows]``; shards that stay whole stay mapped."""
+        chosen = torch.as_tensor(rows)
+        if chosen.dtype != torch.bool:
+            table, scales = torch.cat(self._shards)[chosen], self._scales and [torch.cat(self._scales)[chosen]]
+            return EmbeddingIndex([table], scales)
+        pieces = [chosen[end - len(shard) : end] for shard, end in zip(self._shards, self._ends.tolist(), strict=True)]
+        whole = [bool(piece.all()) for piece in pieces]
+        keep = [i for i, piece in enumerate(pieces) if piece.any()]
+        return EmbeddingIndex(
+            [self._shards[i] if whole[i] else self._shards[i][pieces[i]] for i in keep],
+            self._scales and [self._scales[i] if whole[i] else self._scales[i][pieces[i]] for i in keep],
+            is_mapped=self.is_mapped,
+            files=[self._files[i] if whole[i] else None for i in keep],
+        )
+
+    def with_rows(self, rows: np.ndarray, vectors: EmbeddingIndex, added: EmbeddingIndex) -> EmbeddingIndex:
+        """Return an index with other vectors in some rows, and more rows at its end; shards of no such row stay mapped.
+
+        Args:
+            rows: Numbers ``[n]`` of the rows that change.
+            vectors: Theirs, of the same dtype.
+            added: The rows at the end.
+        """
+        shards, files = list(self._shards), list(self._files)
+        scales = None if self._scales is None else list(self._scales)
+        owner = torch.bucketize(torch.from_numpy(rows), self._ends, right=True)
+        for i in owner.unique().tolist():
+            mine = owner == i
+            place = torch.from_numpy(rows)[mine] - (int(self._ends[i - 1]) if i else 0)
+            shards[i], files[i] = shards[i].index_copy(0, place, vectors._shards[0][mine]), None
+            if scales is not None and vectors._scales is not None:
+                scales[i] = scales[i].index_copy(0, place, vectors._scales[0][mine])
+        if len(added):
+            # A small last shard takes them in: a knowledge base that changes every day would be all shards otherwise.
+            small = [shards.pop()] if shards[-1].nbytes < _SMALL_SHARD else []
+            shards.append(torch.cat([*small, *added._shards]))
+            files = [*files[: len(shards) - 1], None]
+            if scales is not None and added._scales is not None:
+                scales = [*scales[: len(shards) - 1], torch.cat([*scales[len(shards) - 1 :], *added._scales])]
+        return EmbeddingIndex(shards, scales, self.is_mapped, files)
+
     def save(self, folder: Path) -> list[str]:
-        """Write shards of at most 2 GB each and return their names."""
-        itemsize = self._shards[0].element_size()
-        step = max(1, MAX_SHARD_BYTES // (self.dim * itemsize + 4))
-        pieces: list[dict[str, torch.Tensor]] = []
+        """Write shards of at most 2 GB each and return their names; files that are still what was opened are linked."""
+        step = max(1, MAX_SHARD_BYTES // (self.dim * self._shards[0].element_size() + 4))
+        pieces: list[dict[str, torch.Tensor] | Path] = []
         for i, shard in enumerate(self._shards):
+            if (file := self._files[i]) is not None and file.is_unchanged:
+                pieces.append(file.path)
+                continue
             for start in range(0, len(shard), step):
                 piece = {_EMBEDDINGS: shard[start : start + step]}
                 if self._scales is not None:
                     piece[_SCALES] = self._scales[i][start : start + step]
                 pieces.append(piece)
         names = shard_names(len(pieces))
-        for name, piece in zip(names, pieces, strict=True):
-            save_file({key: value.contiguous() for key, value in piece.items()}, folder / name, {"format": "pt"})
+        for name, written in zip(names, pieces, strict=True):
+            if isinstance(written, Path):
+                link_or_copy(written, folder / name)
+            else:
+                save_file({key: value.contiguous() for key, value in written.items()}, folder / name, {"format": "pt"})
         return names
 
     def find_unfit_row(self) -> int | None:

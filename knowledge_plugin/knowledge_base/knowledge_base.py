@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
@@ -14,6 +15,7 @@ from huggingface_hub import CommitInfo
 
 from knowledge_plugin.config import (
     Case,
+    EmbedderConfig,
     KnowledgeBaseConfig,
     KnowledgeBaseReference,
     LinkerKind,
@@ -24,14 +26,28 @@ from knowledge_plugin.hub.card import keep_words
 from knowledge_plugin.hub.folder import check_sums, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
-from knowledge_plugin.knowledge_base.assembly import assemble, by_popularity, columns_of, upserted
+from knowledge_plugin.knowledge_base.assembly import assemble, by_popularity, columns_of
 from knowledge_plugin.knowledge_base.columns import checked_columns
 from knowledge_plugin.knowledge_base.contents import Contents
+from knowledge_plugin.knowledge_base.edits import upserted, without
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, alias_key
 from knowledge_plugin.knowledge_base.rows import row_number, row_numbers
+from knowledge_plugin.knowledge_base.statistics import AliasStatistics, alias_statistics
 from knowledge_plugin.knowledge_base.storage import open_folder, without_vectors, write_folder
+
+
+class _About(NamedTuple):
+    """What is said of a knowledge base, and does not follow from its contents."""
+
+    name: str
+    id_scheme: str | None
+    license: str | None
+    version: str | None
+    dtype: StorageDType
+    linker: LinkerKind
+    embedder: EmbedderConfig | None
 
 
 class KnowledgeBase:
@@ -69,6 +85,7 @@ class KnowledgeBase:
         version: str | None = None,
         dtype: StorageDType = "float32",
         linker: LinkerKind = "dictionary",
+        embedder: EmbedderConfig | None = None,
     ) -> KnowledgeBase:
         """Make a knowledge base in memory. The most popular entities come first when it is iterated over.
 
@@ -82,13 +99,15 @@ class KnowledgeBase:
             dtype: How vectors are stored: ``"float32"``, ``"float16"``, ``"bfloat16"``, or ``"int8"`` with a scale
                 per row. They come back as float32.
             linker: ``"external"`` if mentions will come from elsewhere; only then may an entity lack a name.
+            embedder: How the vectors were made, and what was measured of that: for people, and the card.
 
         Raises:
             KnowledgeBaseError: No entities, something that is no :class:`Entity`, an id twice, rows that do not match,
                 NaN or infinite vectors, or an entity without a name.
             ConfigError: A name, scheme, licence or version that is no text.
         """
-        return cls._from_columns(columns_of(entities), embeddings, name, id_scheme, license, version, dtype, linker)
+        about = _About(name, id_scheme, license, version, dtype, linker, embedder)
+        return cls._from_columns(columns_of(entities), embeddings, about)
 
     @classmethod
     def from_table(
@@ -102,6 +121,7 @@ class KnowledgeBase:
         version: str | None = None,
         dtype: StorageDType = "float32",
         linker: LinkerKind = "dictionary",
+        embedder: EmbedderConfig | None = None,
     ) -> KnowledgeBase:
         """Make a knowledge base from columns: the same as :meth:`from_entities`, for millions of entities.
 
@@ -116,6 +136,7 @@ class KnowledgeBase:
             version: Version or dump date.
             dtype: How vectors are stored.
             linker: As in :meth:`from_entities`.
+            embedder: As in :meth:`from_entities`.
 
         Raises:
             KnowledgeBaseError: As in :meth:`from_entities`; or a column that is missing, unknown or of another type.
@@ -126,35 +147,15 @@ class KnowledgeBase:
             >>> KnowledgeBase.from_table(table, [[1.0, 0.0], [0.0, 1.0]], name="people").entity_id(0)
             'x:2'
         """
-        return cls._from_columns(
-            checked_columns(entities), embeddings, name, id_scheme, license, version, dtype, linker
-        )
+        about = _About(name, id_scheme, license, version, dtype, linker, embedder)
+        return cls._from_columns(checked_columns(entities), embeddings, about)
 
     @classmethod
-    def _from_columns(
-        cls,
-        columns: pa.Table,
-        embeddings: object,
-        name: str,
-        id_scheme: str | None,
-        license: str | None,
-        version: str | None,
-        dtype: StorageDType,
-        linker: LinkerKind,
-    ) -> KnowledgeBase:
-        ordered, index = by_popularity(columns, embeddings, dtype)
-        config = KnowledgeBaseConfig(
-            name=name,
-            rows=len(index),
-            dim=index.dim,
-            aliases=0,
-            dtype=dtype,
-            id_scheme=id_scheme,
-            license=license,
-            version=version,
-            linker=linker,
+    def _from_columns(cls, columns: pa.Table, embeddings: object, about: _About) -> KnowledgeBase:
+        ordered, index = by_popularity(columns, embeddings, about.dtype)
+        return cls(
+            assemble(ordered, index, KnowledgeBaseConfig(rows=len(index), dim=index.dim, aliases=0, **about._asdict()))
         )
-        return cls(assemble(ordered, index, config))
 
     @classmethod
     def from_pretrained(
@@ -410,25 +411,61 @@ class KnowledgeBase:
             raise ArtifactError(f"the vector of {ids.id(row)!r} holds NaN or infinite values.")
         contents.lookups.aliases("insensitive")
 
+    def alias_statistics(self, case: Case = "insensitive") -> AliasStatistics:
+        """Count how many names lead to more than one entity, and which ones to the most.
+
+        Args:
+            case: Whether spellings that differ in case alone are one name.
+
+        Example:
+            >>> kb = KnowledgeBase.from_entities(
+            ...     [Entity("x:1", "Paris"), Entity("x:2", "Paris"), Entity("x:3", "Rome")], [[0.0]] * 3, name="towns")
+            >>> found = kb.alias_statistics()
+            >>> found.names, found.ambiguous, found.most_ambiguous
+            (2, 1, (('paris', 2),))
+        """
+        contents = self._contents
+        return alias_statistics(contents.lookups.aliases(case), contents.config.aliases)
+
     # ---- changing it ---------------------------------------------------------------------------------------------
 
-    def upsert(self, entities: Iterable[Entity], embeddings: object) -> None:
+    def upsert(self, entities: Iterable[Entity], embeddings: object, *, version: str | None = None) -> None:
         """Add entities, or replace those whose ids are here already; the mapping need not be trained again.
 
         An attached plugin sees the change at once, and as a whole. Priors of names that no changed entity bears stay
         as they are; the others are made anew from popularity. Old rows keep their numbers, new ones come last,
-        however popular. The whole knowledge base is read into memory; nothing on disk changes until
-        :meth:`save_pretrained`.
+        however popular. Nothing on disk changes until :meth:`save_pretrained`, which writes the tables, a shard for
+        what is new and the shards in which something was replaced; the other shards only get a second name.
 
         Args:
             entities: New or changed entities.
             embeddings: ``[n, dim]``, in their order.
+            version: Version or dump date from now on; ``None`` leaves it. ``config.history`` keeps what was done.
 
         Raises:
             KnowledgeBaseError: As in :meth:`from_entities`, or vectors of another width. Nothing has changed then.
         """
         with self._changing:
-            self._contents = upserted(self._contents, entities, embeddings)
+            self._contents = upserted(self._contents, entities, embeddings, version)
+
+    def remove(self, ids: Iterable[str], *, version: str | None = None) -> None:
+        """Remove entities, their vectors and their names; the mapping need not be trained again.
+
+        Rows are numbered anew, so what was tokenized with an attached plugin before has to be tokenized again.
+        Nothing on disk changes until :meth:`save_pretrained`, which writes the tables and the shards that lost a row.
+
+        Args:
+            ids: Whom to remove.
+            version: As in :meth:`upsert`.
+
+        Raises:
+            UnknownEntityError: One of them is not in the knowledge base. Nothing has changed then.
+            KnowledgeBaseError: No entity would be left.
+        """
+        if isinstance(ids, str):
+            raise UnknownEntityError(f"remove: expected a list of ids, found a text. Type: remove([{ids!r:.200}])")
+        with self._changing:
+            self._contents = without(self._contents, list(ids), version)
 
     def with_vectors(self, embeddings: object) -> KnowledgeBase:
         """Return a knowledge base of the same entities and names with other vectors ``[len(self), dim]``, in row order.
@@ -437,7 +474,7 @@ class KnowledgeBase:
         """
         contents = self._contents
         index = EmbeddingIndex.from_vectors(embeddings, contents.config.rows, contents.config.dtype)
-        config = replace(contents.config, dim=index.dim, files={})
+        config = replace(contents.config, dim=index.dim, embedder=None, files={})
         return KnowledgeBase(Contents(config, index, contents.tables, contents.lookups))
 
     def to_memory(self) -> None:

@@ -61,7 +61,9 @@ def alias_table(columns: pa.Table) -> pa.Table:
     return _names_table(names, row, weight[row] / totals[key] if len(row) else weight[row])
 
 
-def renewed_alias_table(old: pa.Table, columns: pa.Table, changed: np.ndarray) -> pa.Table:
+def renewed_alias_table(
+    old: pa.Table, columns: pa.Table, changed: np.ndarray, gone: pa.ChunkedArray | None = None
+) -> pa.Table:
     """Return the names after some entities changed, with the old priors wherever those have nothing to do with it.
 
     A prior may come from anywhere, such as counts of links, so only names that a changed entity bears, or bore, get a
@@ -71,12 +73,16 @@ def renewed_alias_table(old: pa.Table, columns: pa.Table, changed: np.ndarray) -
         old: The names and priors before.
         columns: All entities as they are now.
         changed: bool ``[rows]``, those that are new or changed.
+        gone: Names of entities that were removed.
     """
     fresh = alias_table(columns)
     both = pa.concat_tables([old, fresh])
-    row, key = numbers(both["row"]), codes(normalize_column(both["alias"], "insensitive"))
+    keys = normalize_column(both["alias"], "insensitive")
+    row, key = numbers(both["row"]), codes(keys)
     is_new = np.arange(len(row)) >= old.num_rows
     is_touched = np.isin(key, key[changed[row]])
+    if gone is not None:
+        is_touched |= mask(pc.is_in(keys, normalize_column(gone, "insensitive")))
     # What an author left out of the names of an entity stays out of them.
     pair = codes(both["alias"]) * (columns.num_rows + 1) + row
     listed = np.isin(pair, pair[~is_new])

@@ -6,8 +6,9 @@ format has its own options: see the modules ``tables``, ``triples``, ``ontologie
 """
 
 from knowledge_plugin.building.readers.by_name import read_entities, read_triples, read_vectors
+from knowledge_plugin.building.readers.columns import read_columns
 from knowledge_plugin.building.readers.hub_dataset import read_dataset
 from knowledge_plugin.building.readers.triples import Triple
 from knowledge_plugin.building.readers.vectors import Vectors
 
-__all__ = ["Triple", "Vectors", "read_dataset", "read_entities", "read_triples", "read_vectors"]
+__all__ = ["Triple", "Vectors", "read_columns", "read_dataset", "read_entities", "read_triples", "read_vectors"]

@@ -220,12 +220,7 @@ def read_parquet(
     texts = _check_sizes(path, metadata, set(wanted.values()))
     seen = SeenIds(path, "row")
     number = 0
-    batches = _batches(path, texts, list(wanted.values()))
-    while True:
-        with _as_reader_error(path):
-            batch = next(batches, None)
-        if batch is None:
-            break
+    for batch in _guarded(path, _batches(path, texts, list(wanted.values()), _BATCH)):
         found = {field: _values(path, number, batch.column(name)) for field, name in wanted.items()}
         for row in range(batch.num_rows):
             number += 1
@@ -234,6 +229,44 @@ def read_parquet(
             seen.add(entity.id, number)
             yield entity
     seen.finish()
+
+
+def read_parquet_batches(
+    path: str | Path, kinds: Mapping[str, pa.DataType], size: int
+) -> Iterator[pa.RecordBatch] | None:
+    """Yield batches of a Parquet table whose columns need no translation; ``None`` if they do, or it is no Parquet.
+
+    Args:
+        path: The file.
+        kinds: Names of columns and what they must be. A column may be missing, but for id and label.
+        size: Rows in a batch.
+
+    Raises:
+        ReaderError: As for :func:`read_parquet`, but that values are not looked at.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".parquet" or not path.is_file():
+        return None
+    with _as_reader_error(path), pq.ParquetFile(path) as file:
+        metadata, schema = file.metadata, file.schema_arrow
+    if not {"id", "label"} <= set(schema.names) or len(set(schema.names)) != len(schema.names):
+        return None
+    wanted = [name for name in schema.names if name in kinds]
+    if any(schema.field(name).type != kinds[name] for name in wanted) or set(wanted) != set(
+        match_columns(str(path), schema.names).values()
+    ):
+        return None
+    texts = _check_sizes(path, metadata, set(wanted))
+    return _guarded(path, _batches(path, texts, wanted, size))
+
+
+def _guarded(path: Path, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    while True:
+        with _as_reader_error(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch
 
 
 def _check_sizes(path: Path, metadata: pq.FileMetaData, columns: set[str]) -> list[str]:
@@ -257,11 +290,11 @@ def _check_sizes(path: Path, metadata: pq.FileMetaData, columns: set[str]) -> li
     return [leaf for leaf in texts if leaf.split(".")[0] in columns]
 
 
-def _batches(path: Path, texts: list[str], columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, texts: list[str], columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
     done = 0
     try:
         # As a dictionary a text that every row repeats stays one text until its length is known.
-        for batch in _read(path, texts, columns, _BATCH):
+        for batch in _read(path, texts, columns, size):
             done += batch.num_rows
             yield batch
     except pa.ArrowNotImplementedError:
