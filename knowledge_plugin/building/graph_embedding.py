@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import warnings
@@ -42,7 +43,8 @@ def embed_graph(
         model: Name of a model of PyKEEN, for example ``"TransE"``, ``"DistMult"`` or ``"RotatE"``.
         dim: Width of a vector. Complex vectors come back as their real and imaginary parts, and need an even
             width.
-        epochs: How often each triple is seen. ``None``: as often as makes 300 steps, and at least 5 times.
+        epochs: How often each triple is seen. ``None``: as often as makes 300 steps of a full
+            batch, and at least 5 times, at most 300.
         batch_size: Triples per step.
         learning_rate: Of Adam.
         negatives: Corrupted triples per triple.
@@ -155,7 +157,9 @@ def embed_and_measure_graph(
         relation_to_id,
     )
     training, validation, testing = (factory, None, None) if not held_out else _split(factory, held_out, seed)
-    epochs = max(5, math.ceil(300 * batch_size / training.num_triples)) if epochs is None else epochs
+    # Of less than a batch, an epoch is a step.
+    enough = max(5, math.ceil(300 * batch_size / max(batch_size, training.num_triples)))
+    epochs = enough if epochs is None else epochs
     loss = {"loss": "nssa", "loss_kwargs": {"margin": margin, "adversarial_temperature": 1.0}}
     options = loss | dict(model_options or {})
     device = torch.device(device)
@@ -264,12 +268,17 @@ def _vectors(network: Any, model: str) -> torch.Tensor:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep PyKEEN's remarks about its own settings from the user, who did not choose them."""
-    logger = logging.getLogger("pykeen")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("pykeen", "torch_max_mem")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    # PyKEEN collects garbage after each epoch, and all of transformers takes longer to look at than an epoch.
+    gc.freeze()
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="pykeen")
             yield
     finally:
-        logger.setLevel(level)
+        gc.unfreeze()
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

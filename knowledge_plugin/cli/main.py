@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from knowledge_plugin.cli import artifact, environment, hub, learning, text
+from knowledge_plugin.cli import artifact, building, environment, hub, learning, text
 from knowledge_plugin.cli.output import Commands
 from knowledge_plugin.config import LIBRARY_VERSION
 
@@ -38,7 +38,16 @@ _COMMANDS = (
     _Command("env", environment.env, _TROUBLE, "env --json"),
 )
 _KB_COMMANDS = (
+    _Command("build", building.build, _LEARN, "kb build ./drugs-kb --entities drugs.csv --embedder text --name drugs"),
     _Command("info", artifact.kb_info, _LOOK, "kb info alice/drugs-kb"),
+    _Command("verify", artifact.verify, _LOOK, "kb verify ./drugs-kb"),
+    _Command(
+        "upsert",
+        building.upsert,
+        _LEARN,
+        "kb upsert ./drugs-kb --entities new.csv --vectors new.npy --kb-version 2026-12",
+    ),
+    _Command("remove", building.remove, _LEARN, "kb remove ./drugs-kb drugs:17"),
     _Command("push", hub.kb_push, _HUB, "kb push ./drugs-kb alice/drugs-kb"),
 )
 
@@ -70,7 +79,12 @@ def _build(called: str, **options: Any) -> typer.Typer:
     for group, commands in ((app, _COMMANDS), (kb_app, _KB_COMMANDS)):
         for name, function, panel, example in commands:
             group.command(name, rich_help_panel=panel, epilog=f"Example: {called} {example}")(function)
-    app.add_typer(kb_app, name="kb", help="Knowledge bases: look into them, publish them.", rich_help_panel=_LOOK)
+    app.add_typer(
+        kb_app,
+        name="kb",
+        help="Knowledge bases: build them, look into them, change them, publish them.",
+        rich_help_panel=_LOOK,
+    )
     app.callback(help=_HELP_TEXT)(_main)
     return app
 

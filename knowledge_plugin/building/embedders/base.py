@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+
+from knowledge_plugin.building.file_state import state_of
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,23 @@ class Embedder(Protocol):
         ...
 
 
-def describe(embedder: Embedder) -> str:
-    """Return an embedder in words: for the card, and to know in an interrupted build that it is the same one.
-
-    A dataclass says its options; of anything else the name is all that is known.
-    """
+def describe(embedder: object) -> str:
+    """Return an embedder in words, for the card: a dataclass says its options, of anything else there is the name."""
     if is_dataclass(embedder):
         return repr(embedder)
     return getattr(embedder, "__qualname__", type(embedder).__qualname__)
+
+
+def fingerprint(embedder: Any) -> list:
+    """Return what tells whether an embedder is the same as in an interrupted build: its options, and files they name.
+
+    Of a dataclass whose fields are texts, paths and numbers that is known. Anything else, such as a function or a model
+    in memory, may have changed without a sign, and is never taken for the same.
+    """
+    parts = [fingerprint(part) for part in getattr(embedder, "embedders", ())]
+    if not is_dataclass(embedder):
+        return [uuid.uuid4().hex]
+    values = [getattr(embedder, item.name) for item in fields(embedder) if item.name != "embedders"]
+    paths = [value for value in values if isinstance(value, (str, Path)) and Path(value).exists()]
+    plain = all(value is None or isinstance(value, (str, Path, int, float)) for value in values)
+    return [describe(embedder), *map(state_of, paths), *parts, *([] if plain else [uuid.uuid4().hex])]

@@ -30,6 +30,10 @@ class ForeignVectors:
     prefix: str = ""
     by: Literal["id", "label"] = "id"
 
+    def __repr__(self) -> str:
+        # Without the folder: this goes into cards.
+        return f"ForeignVectors({Path(self.path).name!r}, prefix={self.prefix!r}, by={self.by!r})"
+
     def __call__(self, source: Source) -> Embedding:
         """Read the file."""
         found = read_vectors(self.path, **({"prefix": self.prefix} if self.prefix else {}))

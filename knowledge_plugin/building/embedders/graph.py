@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from knowledge_plugin.building.embedders.base import Embedding, Source
 from knowledge_plugin.building.graph_embedding import embed_and_measure_graph
 from knowledge_plugin.errors import KnowledgeBaseError
+
+_FEWEST = 10  # held-out triples, below which ranks say nothing
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,8 @@ class GraphEmbedder:
         model: ``"TransE"``, ``"RotatE"``, ``"DistMult"``, ``"ComplEx"``, or another model of PyKEEN.
         dim: Width of a vector.
         epochs: At most; ``None`` as for :func:`~knowledge_plugin.building.graph_embedding.embed_graph`.
-        held_out: Share of the triples that is held out; 0 trains on all of them, for all the epochs, unmeasured.
+        held_out: Share of the triples that is held out, none if that makes fewer than ten; 0 trains on all of them, for
+            all the epochs, unmeasured.
         seed: Of everything random.
         device: Where to train.
     """
@@ -39,10 +43,16 @@ class GraphEmbedder:
                 f"{self.model} learns from triples, and there are none. Type: triples=... (--triples FILE), or take "
                 "the embedder 'text', which reads labels and descriptions."
             )
+        held_out = self.held_out
+        if held_out and source.triples.num_rows * held_out < _FEWEST:
+            warnings.warn(
+                f"{source.triples.num_rows} triples are too few to hold any out: nothing is measured.", stacklevel=2
+            )
+            held_out = 0.0
         columns = (source.triples[name].to_pylist() for name in ("head", "relation", "tail"))
         ids, vectors, measures = embed_and_measure_graph(
             zip(*columns, strict=True),
-            held_out=self.held_out,
+            held_out=held_out,
             model=self.model,
             dim=self.dim,
             epochs=self.epochs,

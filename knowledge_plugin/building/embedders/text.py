@@ -35,8 +35,9 @@ class TextEmbedder:
     device: str | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        name = self.model if isinstance(self.model, (str, Path)) else _name_of(self.model)
-        return f"TextEmbedder(model={str(name)!r})"
+        # Of a folder only the name: this goes into cards.
+        name = str(self.model) if isinstance(self.model, (str, Path)) else _name_of(self.model)
+        return f"TextEmbedder(model={(Path(name).name if Path(name).exists() else name)!r})"
 
     def __call__(self, source: Source) -> Embedding:
         """Encode what is not encoded yet."""

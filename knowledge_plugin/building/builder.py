@@ -1,0 +1,261 @@
+"""From files to the folder of a knowledge base, in stages that an interruption does not undo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from knowledge_plugin.building.embedders.base import Embedder, Embedding, Source, describe, fingerprint
+from knowledge_plugin.building.embedders.foreign import ForeignVectors
+from knowledge_plugin.building.file_state import state_of
+from knowledge_plugin.building.progress import counted
+from knowledge_plugin.building.readers import Triple, read_columns, read_triples
+from knowledge_plugin.building.stages import Stages, working_folder
+from knowledge_plugin.building.summary import BuildSummary
+from knowledge_plugin.config import EmbedderConfig, LinkerKind, StorageDType
+from knowledge_plugin.errors import KnowledgeBaseError
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.columns import COLUMNS, codes, mask, numbers, popularity_order
+
+_BATCH = 65_536
+_TRIPLES = {"head": pa.string(), "relation": pa.string(), "tail": pa.string()}
+_ENTITIES_FILE, _TRIPLES_FILE, _VECTORS_FILE, _IDS_FILE = (
+    "entities.parquet",
+    "triples.parquet",
+    "vectors.npy",
+    "ids.parquet",
+)
+
+
+def build_knowledge_base(
+    output: str | Path,
+    entities: str | Path,
+    *,
+    triples: str | Path | None = None,
+    vectors: str | Path | None = None,
+    embedder: Embedder | None = None,
+    name: str,
+    id_scheme: str | None = None,
+    license: str | None = None,
+    version: str | None = None,
+    dtype: StorageDType = "float32",
+    linker: LinkerKind = "dictionary",
+    reader_options: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> BuildSummary:
+    """Build a knowledge base from files.
+
+    Four stages, read, embed, index and aliases, leave their results in ``OUTPUT.building``. An interrupted build goes
+    on from the last of them that is done when it is called again; a file or an option that changed starts its stage
+    and those after it anew. The folder itself appears whole at the end, or not at all.
+
+    Args:
+        output: The folder to write.
+        entities: As for :func:`~knowledge_plugin.building.readers.read_entities`.
+        triples: As for :func:`~knowledge_plugin.building.readers.read_triples`.
+        vectors: As for :func:`~knowledge_plugin.building.readers.read_vectors`; ids are those of the entities.
+        embedder: Makes the vectors, if there are none: see :mod:`knowledge_plugin.building.embedders`.
+        name: What the knowledge base is called.
+        id_scheme: What the ids mean, for example ``"wikidata"``.
+        license: Licence of the knowledge.
+        version: Version or dump date.
+        dtype: How vectors are stored.
+        linker: ``"external"`` if mentions will come from elsewhere; only then may an entity lack a name.
+        reader_options: For the reader of entities, such as ``{"id_prefix": "wikidata:"}``.
+        progress: Show progress on stderr.
+
+    Returns:
+        What was made.
+
+    Raises:
+        ReaderError: A file is damaged or in another form; with file and line.
+        KnowledgeBaseError: Neither vectors nor an embedder, or both; no entity has a vector; an id twice.
+        SaveError: The disk is full, the folder is somebody else's, or another process builds it.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "drugs.csv").write_text("id,label,aliases\\nx:1,Aspirin,ASA\\nx:2,Ibuprofen,Advil|Nurofen\\n")
+        >>> def letters(source):
+        ...     labels = source.entities["label"].to_pylist()
+        ...     vectors = np.array([[label.count(x) for x in "aeiou"] for label in labels], np.float32)
+        ...     return Embedding(source.entities["id"].to_pylist(), vectors)
+        >>> summary = build_knowledge_base(folder / "kb", folder / "drugs.csv", embedder=letters, name="drugs")
+        >>> summary.entities, summary.aliases, summary.dim
+        (2, 5, 5)
+        >>> KnowledgeBase.from_pretrained(folder / "kb")["x:2"].aliases
+        ('Advil', 'Nurofen')
+    """
+    if (vectors is None) == (embedder is None):
+        raise KnowledgeBaseError(
+            "expected either vectors or an embedder. Type: vectors=PATH (--vectors FILE), or embedder="
+            "GraphEmbedder() with triples=PATH (--embedder TransE --triples FILE), or embedder=TextEmbedder()."
+        )
+    output = Path(output)
+    make: Embedder = ForeignVectors(vectors) if vectors is not None else embedder  # type: ignore[assignment]
+    made_by = f"vectors of {Path(vectors).name}" if vectors is not None else describe(make)
+    options = dict(reader_options or {})
+    about: dict[str, Any] = {"name": name, "id_scheme": id_scheme, "license": license, "version": version}
+    about |= {"linker": linker, "dtype": dtype}
+    seconds: dict[str, float] = {}
+    with working_folder(output) as folder:
+        stages = Stages(folder)
+
+        def run(stage: str, inputs: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict]:
+            began = time.perf_counter()
+            found = stages.run(stage, inputs, work)
+            seconds[stage] = time.perf_counter() - began
+            return found
+
+        files = {"entities": state_of(entities), "triples": state_of(triples), "options": options}
+        read, counts = run("read", files, partial(_read, entities, triples, options, progress))
+        embedded, made = run(
+            "embed", {"embedder": fingerprint(make)}, partial(_embed, make, read, bool(counts["triples"]), progress)
+        )
+        about["embedder"] = EmbedderConfig(made_by[:10_000], made["measures"])
+        index, kept = run(
+            "index", {key: str(value) for key, value in about.items()}, partial(_index, read, embedded, made, about)
+        )
+        _, names = run("aliases", {}, partial(_aliases, index / "kb"))
+        kb = KnowledgeBase.from_pretrained(index / "kb")
+        kb.save_pretrained(output)
+    return BuildSummary(
+        name=name,
+        entities=len(kb),
+        without_vector=kept["without_vector"],
+        triples=counts["triples"],
+        aliases=kb.config.aliases,
+        names=names["names"],
+        ambiguous=names["ambiguous"],
+        most_ambiguous=tuple((alias, count) for alias, count in names["most_ambiguous"]),
+        id_scheme=id_scheme,
+        license=license,
+        version=version,
+        embedder=made_by,
+        measures=made["measures"],
+        dim=kb.config.dim,
+        dtype=kb.config.dtype,
+        size=sum(file.size for file in kb.config.files.values()),
+        seconds=seconds,
+    )
+
+
+def _read(
+    entities: str | Path, triples: str | Path | None, options: dict[str, Any], progress: bool, folder: Path
+) -> dict[str, Any]:
+    tables = counted(read_columns(entities, **options), "entities", progress)
+    count = _write(folder / _ENTITIES_FILE, tables, COLUMNS)
+    if not count:
+        raise KnowledgeBaseError(f"{entities}: expected at least one entity, found none.")
+    _check_ids(entities, folder / _ENTITIES_FILE)
+    found = 0
+    if triples is not None:
+        found = _write(folder / _TRIPLES_FILE, counted(_columns(read_triples(triples)), "triples", progress), _TRIPLES)
+    return {"entities": count, "triples": found}
+
+
+def _write(path: Path, tables: Iterable[pa.Table], kinds: dict[str, pa.DataType]) -> int:
+    count = 0
+    with pq.ParquetWriter(path, pa.schema(kinds), compression="zstd", compression_level=1) as writer:
+        for table in tables:
+            writer.write_table(table.select(list(kinds)))
+            count += table.num_rows
+    return count
+
+
+def _columns(triples: Iterator[Triple]) -> Iterator[pa.Table]:
+    while some := list(islice(triples, _BATCH)):
+        columns = zip(*some, strict=True)
+        yield pa.table(
+            {name: pa.array(column, kind) for (name, kind), column in zip(_TRIPLES.items(), columns, strict=True)}
+        )
+
+
+def _check_ids(entities: str | Path, path: Path) -> None:
+    """Readers that go entity by entity have said so before, with the line; of columns it is known only now."""
+    ids = pq.read_table(path, columns=["id"])["id"]
+    if pc.count_distinct(ids).as_py() != len(ids):
+        counts = pc.value_counts(ids)
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))[0]
+        rows = np.flatnonzero(mask(pc.equal(ids, twice)))[:2] + 1
+        raise KnowledgeBaseError(
+            f"{entities}: the id {twice.as_py()!r:.200} comes more than once, in rows {rows[0]} and {rows[1]}. "
+            "Expected one row for each entity, with all of its aliases."
+        )
+
+
+def _embed(embedder: Embedder, read: Path, has_triples: bool, progress: bool, folder: Path) -> dict[str, Any]:
+    entities = pq.read_table(read / _ENTITIES_FILE)
+    triples = pq.read_table(read / _TRIPLES_FILE) if has_triples else None
+    own = folder / "own"
+    own.mkdir(exist_ok=True)
+    made = embedder(Source(entities, triples, own, progress))
+    if not isinstance(made, Embedding) or made.vectors.ndim != 2 or len(made.ids) != len(made.vectors):
+        raise KnowledgeBaseError(
+            f"the embedder {describe(embedder)}: expected an Embedding of n ids and vectors [n, dim], found "
+            f"{made!r:.200}."
+        )
+    file = getattr(made.vectors, "filename", None)
+    if not (file and str(file).endswith(".npy") and made.vectors.dtype == np.float32):  # else it is mapped again
+        file = folder / _VECTORS_FILE
+        np.save(file, np.asarray(made.vectors, np.float32))
+    pq.write_table(pa.table({"id": pa.array(made.ids, pa.string())}), folder / _IDS_FILE)
+    return {"vectors": str(file), "measures": {str(key): float(value) for key, value in made.measures.items()}}
+
+
+def _index(read: Path, embedded: Path, made: dict[str, Any], about: dict[str, Any], folder: Path) -> dict[str, Any]:
+    columns = pq.read_table(read / _ENTITIES_FILE)
+    ids = pq.read_table(embedded / _IDS_FILE)["id"]
+    if pc.count_distinct(ids).as_py() != len(ids):
+        code = codes(ids)
+        twice = ids[int(np.flatnonzero(np.bincount(code)[code] > 1)[0])]
+        raise KnowledgeBaseError(f"the id {twice.as_py()!r:.200} has more than one vector.")
+    place = pc.index_in(columns["id"], value_set=ids)
+    missing = place.null_count
+    if missing == len(columns):
+        raise KnowledgeBaseError(
+            f"no entity has a vector: entities have ids like {columns['id'][0].as_py()!r:.80}, and vectors like "
+            f"{ids[0].as_py()!r:.80}. Type: reader_options={{'id_prefix': ...}} (--id-prefix), or rename them."
+        )
+    if missing:
+        columns, place = columns.filter(pc.is_valid(place)), place.drop_null()
+    rows = numbers(place.cast(pa.int64()))
+    if (order := popularity_order(columns)) is not None:
+        columns, rows = columns.take(pa.array(order)), rows[order]
+    vectors = _in_order(Path(made["vectors"]), rows, folder / _VECTORS_FILE)
+    kb = KnowledgeBase.from_table(columns, vectors, **about)
+    kb.save_pretrained(folder / "kb")
+    (folder / _VECTORS_FILE).unlink(missing_ok=True)
+    return {"without_vector": missing}
+
+
+def _aliases(kb: Path, folder: Path) -> dict[str, Any]:
+    """Build the lookup of names too: whoever attaches the knowledge base on this machine finds it built."""
+    found = KnowledgeBase.from_pretrained(kb).alias_statistics()
+    return {"names": found.names, "ambiguous": found.ambiguous, "most_ambiguous": found.most_ambiguous}
+
+
+def _in_order(source: Path, rows: np.ndarray, target: Path) -> Path:
+    """Return a file whose row ``i`` is row ``rows[i]`` of the source, which may be that very file."""
+    opened = np.load(source, mmap_mode="r")
+    if len(rows) == len(opened) and bool((rows == np.arange(len(rows))).all()):
+        return source
+    place = np.full(len(opened), -1)
+    place[rows] = np.arange(len(rows))
+    shape = (len(rows), opened.shape[1])
+    np.lib.format.open_memmap(target, "w+", np.float32, shape).flush()
+    for start in range(0, len(opened), _BATCH):
+        to = place[start : start + _BATCH]
+        # Both are mapped anew each time: pages of large files would stay in memory otherwise.
+        piece = np.load(source, mmap_mode="r")[start : start + _BATCH][to >= 0]
+        np.load(target, mmap_mode="r+")[to[to >= 0]] = piece
+    return target
