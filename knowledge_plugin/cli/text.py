@@ -27,7 +27,7 @@ def link(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help='Measure the linker on marked texts: JSON Lines {"text", "mentions": [{"start", "end", "entity_id"}]}.',
+            help='Measure by marked texts: JSON Lines {"text", "mentions": [{"start", "end", "entity_id"}]}.',
         ),
     ] = None,
     as_json: AsJson = False,
@@ -83,10 +83,12 @@ def _print_quality(quality: LinkingQuality, as_json: bool) -> None:
         print_json(values)
         return
     typer.echo(f"{quality.texts} texts, {quality.spans.gold} marked mentions, {quality.spans.found} found")
-    rows = [
-        (name, *(f"{100 * share:.1f} %" for share in (m.precision, m.recall, m.f1))) for name, m in measured.items()
-    ]
+    rows = [(name, *map(_percent, (m.precision, m.recall, m.f1))) for name, m in measured.items()]
     print_table(("", "precision", "recall", "F1"), rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _lines() -> Iterator[str]:

@@ -20,9 +20,9 @@ from knowledge_plugin.config import Case
 _BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
 # Full-width forms of ASCII: each is one character in either width, so that nothing moves.
 _TO_ASCII = {0xFF01 + i: 0x21 + i for i in range(94)}
-_FULL_WIDTH = regex.compile("[\uff01-\uff5e]")
 # Half-width Katakana and Hangul: a letter and its voicing mark become one character.
 _HALF_WIDTH = regex.compile("[\uff61-\uffdc]+")
+_OF_A_WIDTH = regex.compile("[\uff01-\uffdc]")
 
 
 def normalize(text: str, case: Case) -> str:
@@ -38,12 +38,9 @@ def normalize(text: str, case: Case) -> str:
 
 def _composed(text: str) -> str:
     # Not NFKC of everything: it would tear "…", "ﬁ" and "㎞" apart, and make "x²" the name "x2".
-    text = _HALF_WIDTH.sub(lambda found: unicodedata.normalize("NFKC", found[0]), _narrowed(text))
+    if _OF_A_WIDTH.search(text) is not None:
+        text = _HALF_WIDTH.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text.translate(_TO_ASCII))
     return unicodedata.normalize("NFC", text)
-
-
-def _narrowed(text: str) -> str:
-    return text if _FULL_WIDTH.search(text) is None else text.translate(_TO_ASCII)
 
 
 def normalize_column(texts: pa.ChunkedArray, case: Case) -> pa.ChunkedArray:
@@ -102,7 +99,9 @@ def normalize_with_offsets(text: str, case: Case) -> tuple[str, list[tuple[int, 
 
 
 def _stays(text: str) -> bool:
-    return unicodedata.is_normalized("NFC", _narrowed(text)) and _HALF_WIDTH.search(text) is None
+    if _OF_A_WIDTH.search(text) is None:
+        return unicodedata.is_normalized("NFC", text)
+    return _HALF_WIDTH.search(text) is None and unicodedata.is_normalized("NFC", text.translate(_TO_ASCII))
 
 
 def _segments(text: str) -> list[tuple[int, int]]:

@@ -16,6 +16,8 @@ _GOES_ON = rf"(?:[\p{{M}}\u0e33\u0eb3[\p{{Extender}}&&\p{{Lm}}]]|(?<=[\u1039\u17
 _WORDS = regex.compile(r"[\w\p{M}]+|[^\w\p{M}\s]")
 # The same, but each letter of a script without blanks is a word.
 _LETTERS = regex.compile(rf"{_BLANKLESS}{_GOES_ON}*|[[\w\p{{M}}]--{_BLANKLESS}]+|[^\w\p{{M}}\s]", flags=regex.VERSION1)
+# None of these scripts begins before Thai, and the letters of Europe all do: a range is found faster than a script.
+_MAY_BE_BLANKLESS = regex.compile("[\u0e00-\U0010ffff]")
 _HAS_BLANKLESS = regex.compile(_BLANKLESS, flags=regex.VERSION1)
 
 
@@ -31,5 +33,5 @@ def word_spans(text: str) -> list[tuple[int, int]]:
         ['東', '京', 'Tower', '2']
     """
     # Most texts have none of these scripts, and are cut faster by the simpler pattern.
-    plain = text.isascii() or _HAS_BLANKLESS.search(text) is None
+    plain = text.isascii() or _MAY_BE_BLANKLESS.search(text) is None or _HAS_BLANKLESS.search(text) is None
     return [match.span() for match in (_WORDS if plain else _LETTERS).finditer(text)]

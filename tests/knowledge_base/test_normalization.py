@@ -10,7 +10,10 @@ from knowledge_plugin.knowledge_base.normalization import normalize, normalize_w
 
 CASES = ("insensitive", "sensitive")
 # Letters that change their length or their neighbours when they are normalised, among ordinary ones.
-NASTY = "aAeE zZ.-'\u0301\u0323\u0308\u0327İIıßſÅÅéÉṩΣσςΩΩक\u093fक़\u0915\u093c가\u1100\u1161\u11a8\u1161ﬁ\u0345ᾼ\u200d東ｅＡｶﾞﾟｰカ\u3099ﾡￂ～\n"
+NASTY = (
+    "aAeE zZ.-'\u0301\u0323\u0308\u0327İIıßſÅÅéÉṩΣσςΩΩक\u093fक़\u0915\u093c가\u1100\u1161\u11a8\u1161ﬁ\u0345ᾼ\u200d東"
+    "ｅＡｶﾞﾟｰカ\u3099ﾡￂ～\n"
+)
 TEXTS = st.one_of(st.text(NASTY, max_size=30), st.text(max_size=30))
 
 

@@ -262,7 +262,7 @@ def test_every_mention_lies_in_the_text_at_boundaries_and_alone(linkers, text):
             end = mention.end
             for edge in (mention.start, mention.end):
                 around = text[edge - 1 : edge + 1] if 0 < edge < len(text) else ""
-                assert not len(WORD.findall(around)) == 2 or BLANKLESS.search(around)
+                assert len(WORD.findall(around)) != 2 or BLANKLESS.search(around)
             name = mention.entity_id.removeprefix("x:")
             words = text[mention.start : mention.end]
             same = (
@@ -295,38 +295,13 @@ def test_scripts_without_blanks_need_no_word_boundaries(text, names, expected):
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [
-        ("コーヒー", "コーヒ"),
-        ("กำแพง", "กแ"),
-        ("กี่", "ก"),
-        ("佐々木", "佐"),
-        ("東京2025年", "東京2"),
-        ("ก្ក", "ก"),
-        ("က္က", "က"),
-    ],
+    [("コーヒー", "コーヒ"), ("กำแพง", "ก"), ("กี่", "ก"), ("佐々木", "佐"), ("東京25年", "東京2"), ("ក្ក", "ក")],
 )
 def test_no_letter_is_cut_from_what_is_written_onto_it_and_no_number_is_cut(text, name):
     assert found(text, name, min_length=1) == []
 
 
-BLANKLESS_NAMES = [
-    "東",
-    "東京",
-    "京都",
-    "東京 a",
-    "カー",
-    "カ",
-    "a",
-    "ab",
-    "a東",
-    "12",
-    "京1",
-    "กร",
-    "กำ",
-    "😀",
-    "、東",
-    "b京b",
-]
+BLANKLESS_NAMES = "東|東京|京都|東京 a|カー|カ|a|ab|a東|12|京1|กร|กำ|😀|、東|b京b".split("|")
 GOES_ON = "ー々ำ\u0e35"
 
 
