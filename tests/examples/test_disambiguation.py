@@ -11,7 +11,7 @@ from examples.geography.data import countries_of, load_geonames
 
 @pytest.fixture(scope="module")
 def geonames():
-    return load_geonames(50_000)
+    return load_geonames(100_000)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_questions_can_be_told_by_the_country_of_the_other_city(geonames, kb):
 
 
 def test_context_is_better_than_the_prior_and_the_controls_are_not(geonames, kb):
-    found = disambiguation.measure(kb, disambiguation.build_questions(geonames, kb, count=300), seed=0)
+    found = disambiguation.measure(kb, disambiguation.build_questions(geonames, kb, count=200), seed=0)
     context = found.pop("context: neighbours")
     assert context > max(found.values()) + 0.15
     assert abs(found["  the same, vectors shuffled"] - found["any bearer, by chance"]) < 0.15
