@@ -14,6 +14,7 @@ from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, KnowledgeBaseConfig, 
 from knowledge_plugin.errors import ArtifactError, HubError, KnowledgePluginError
 from knowledge_plugin.evaluation import count_unlinkable
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.linking import alias_statistics
 from knowledge_plugin.plugin import KnowledgePlugin
 from knowledge_plugin.verification import Verification, looks_untrained
 from knowledge_plugin.verification import verify as verify_artifact
@@ -110,14 +111,30 @@ def _kb_in_words(kb: KnowledgeBase) -> dict[str, object]:
 
 
 def kb_info(artifact: Artifact, revision: AtRevision = None, as_json: AsJson = False) -> None:
-    """Show what a knowledge base holds: entities, aliases, width, storage, licence, entities that are never linked."""
+    """Show what a knowledge base holds: entities, width, storage, licence, and how ambiguous its names are.
+
+    Names are counted as the dictionary linker compares them: without case.
+    """
     inner = Path(artifact) / KNOWLEDGE_BASE_FOLDER
     kb = KnowledgeBase.from_pretrained(inner if inner.is_dir() else artifact, revision=revision, vectors=False)
-    values = _kb_values(kb) | {"unlinkable entities": count_unlinkable(kb)}
+    values = _kb_values(kb) | _alias_values(kb) | {"unlinkable entities": count_unlinkable(kb)}
     if as_json:
         print_json(values)
     else:
-        print_values(artifact, values)
+        listed = ", ".join(f"{name} ({count})" for name, count in values["most ambiguous names"])
+        rate = f"{100 * values['ambiguity rate']:.1f} %"
+        print_values(artifact, values | {"most ambiguous names": listed or None, "ambiguity rate": rate})
+
+
+def _alias_values(kb: KnowledgeBase) -> dict[str, Any]:
+    found = alias_statistics(kb)
+    return {
+        "distinct names": found.aliases,
+        "ambiguous names": found.ambiguous,
+        "ambiguity rate": found.ambiguity_rate,
+        "most ambiguous names": found.most_ambiguous,
+        "names never linked": found.dropped,
+    }
 
 
 def _kb_values(kb: KnowledgeBase) -> dict[str, Any]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from knowledge_plugin.cli.artifact import Artifact, AtRevision, InSubfolder, open_any
-from knowledge_plugin.cli.output import AsJson, harmless
+from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_table
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.linking import DictionaryLinker, Linker, LinkingQuality, read_gold, score_linker
 from knowledge_plugin.plugin import KnowledgePlugin
 
 
@@ -22,10 +23,22 @@ def link(
     text: Annotated[list[str] | None, typer.Argument(help="Texts; without any, lines of standard input.")] = None,
     revision: AtRevision = None,
     subfolder: InSubfolder = None,
+    gold: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='Measure by marked texts: JSON Lines {"text", "mentions": [{"start", "end", "entity_id"}]}.',
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which entities a plugin's own linker, or the dictionary linker of a knowledge base, finds in texts."""
+    if gold is not None and text:
+        raise typer.BadParameter("pass texts to be linked, or --gold to measure by, not both.")
     linker, kb = _linker(open_any(artifact, revision, subfolder))
+    if gold is not None:
+        _print_quality(_quality(linker, kb, gold), as_json)
+        return
     for line in text or _lines():
         mentions = list(next(iter(linker([line]))))
         if as_json:  # an object a line, as texts come
@@ -47,6 +60,35 @@ def _linker(opened: KnowledgePlugin | KnowledgeBase) -> tuple[Linker, KnowledgeB
     if linker is None:
         raise LinkingError(f"the mentions of {kb.config.name!r} come from elsewhere: the plugin has no linker.")
     return linker, kb
+
+
+def _quality(linker: Linker, kb: KnowledgeBase, path: Path) -> LinkingQuality:
+    rows = read_gold(path)
+    marked = [mention.entity_id for row in rows for mention in row.mentions]
+    if marked and not any(entity_id in kb for entity_id in marked):
+        raise LinkingError(
+            f"{path}: none of its entities is in {kb.config.name!r}: expected ids like {kb.entity_id(0)!r:.80}, found "
+            f"ids like {marked[0]!r:.80}."
+        )
+    return score_linker(linker, rows)
+
+
+def _print_quality(quality: LinkingQuality, as_json: bool) -> None:
+    measured = {"spans": quality.spans, "spans and entities": quality.entities}
+    if as_json:
+        values: dict[str, Any] = {"texts": quality.texts}
+        for name, m in measured.items():
+            shares = {"precision": m.precision, "recall": m.recall, "f1": m.f1}
+            values[name] = shares | m._asdict()
+        print_json(values)
+        return
+    typer.echo(f"{quality.texts} texts, {quality.spans.gold} marked mentions, {quality.spans.found} found")
+    rows = [(name, *map(_percent, (m.precision, m.recall, m.f1))) for name, m in measured.items()]
+    print_table(("", "precision", "recall", "F1"), rows)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def _lines() -> Iterator[str]:

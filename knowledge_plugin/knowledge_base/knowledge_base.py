@@ -336,6 +336,13 @@ class KnowledgeBase:
         """
         return self._contents.tables.names()
 
+    def alias_table(self) -> pa.Table:
+        """Return every name as a table of ``alias``, ``row`` and ``prior``, in row order: :meth:`names` for millions.
+
+        Nothing is checked of it: a damaged artifact may name rows that are not there.
+        """
+        return self._contents.tables.alias_table()
+
     def vectors(self, rows: object) -> torch.Tensor:
         """Return vectors, float32 ``[n, dim]`` on the CPU, of row numbers ``[n]`` (a tensor, array or list).
 

@@ -28,7 +28,7 @@ from knowledge_plugin.knowledge_base.normalization import normalize, normalize_c
 from knowledge_plugin.knowledge_base.rows import check_priors, check_rows
 
 # Raised whenever the files below change, so that an old cache is rebuilt and not misread.
-_CACHE_FORMAT = 1
+_CACHE_FORMAT = 2
 # A longer name is not looked for in text: nobody writes it out, and every word of every text would pay for it.
 MAX_ALIAS_LENGTH = 200
 _BATCH = 65_536

@@ -1,6 +1,7 @@
 """One way of writing text, so that a name in a table and a name in a sentence compare equal.
 
-Unicode NFC always; lower case where the case policy is ``"insensitive"``.
+Unicode NFC always, and one width: full-width Latin letters, digits and signs, and half-width Katakana and Hangul, are
+written as they are elsewhere. Lower case where the case policy is ``"insensitive"``.
 """
 
 from __future__ import annotations
@@ -11,22 +12,35 @@ from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import regex
 
 from knowledge_plugin.config import Case
 
 # What str.strip removes of ASCII.
 _BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
+# Full-width forms of ASCII: each is one character in either width, so that nothing moves.
+_TO_ASCII = {0xFF01 + i: 0x21 + i for i in range(94)}
+# Half-width Katakana and Hangul: a letter and its voicing mark become one character.
+_HALF_WIDTH = regex.compile("[\uff61-\uffdc]+")
+_OF_A_WIDTH = regex.compile("[\uff01-\uffdc]")
 
 
 def normalize(text: str, case: Case) -> str:
-    """Return the text in Unicode NFC, and in lower case if ``case`` is ``"insensitive"``.
+    """Return the text in Unicode NFC and of one width, and in lower case if ``case`` is ``"insensitive"``.
 
     Example:
-        >>> normalize("Cafe\\u0301", "insensitive")
-        'café'
+        >>> normalize("Cafe\\u0301 ＡＢＣ", "insensitive")
+        'café abc'
     """
-    text = text if text.isascii() else unicodedata.normalize("NFC", text)
+    text = text if text.isascii() else _composed(text)
     return text.lower() if case == "insensitive" else text
+
+
+def _composed(text: str) -> str:
+    # Not NFKC of everything: it would tear "…", "ﬁ" and "㎞" apart, and make "x²" the name "x2".
+    if _OF_A_WIDTH.search(text) is not None:
+        text = _HALF_WIDTH.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text.translate(_TO_ASCII))
+    return unicodedata.normalize("NFC", text)
 
 
 def normalize_column(texts: pa.ChunkedArray, case: Case) -> pa.ChunkedArray:
@@ -71,7 +85,7 @@ def normalize_with_offsets(text: str, case: Case) -> tuple[str, list[tuple[int, 
         [(0, 1), (1, 2), (2, 3), (3, 5), (5, 6), (6, 7)]
     """
     normalized = normalize(text, case)
-    if len(normalized) == len(text) and (text.isascii() or unicodedata.is_normalized("NFC", text)):
+    if len(normalized) == len(text) and (text.isascii() or _stays(text)):
         return normalized, None
     characters: list[str] = []
     spans: list[tuple[int, int]] = []
@@ -84,8 +98,14 @@ def normalize_with_offsets(text: str, case: Case) -> tuple[str, list[tuple[int, 
     return (normalized if len(normalized) == len(pieces) else pieces), spans
 
 
+def _stays(text: str) -> bool:
+    if _OF_A_WIDTH.search(text) is None:
+        return unicodedata.is_normalized("NFC", text)
+    return _HALF_WIDTH.search(text) is None and unicodedata.is_normalized("NFC", text.translate(_TO_ASCII))
+
+
 def _segments(text: str) -> list[tuple[int, int]]:
-    """Cut a text where NFC joins nothing across the cut."""
+    """Cut a text where normalising joins nothing across the cut."""
     cuts = [0]
     for i in range(1, len(text)):
         if not _joins(text, cuts[-1], i):
@@ -99,5 +119,4 @@ def _joins(text: str, start: int, i: int) -> bool:
     if unicodedata.combining(text[i]):  # asked first: a long run of marks must not cost a normalisation each
         return True
     segment = text[start:i]
-    apart = unicodedata.normalize("NFC", segment) + unicodedata.normalize("NFC", text[i])
-    return unicodedata.normalize("NFC", segment + text[i]) != apart
+    return _composed(segment + text[i]) != _composed(segment) + _composed(text[i])

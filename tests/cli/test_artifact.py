@@ -32,6 +32,18 @@ def test_kb_info_counts_the_entities_that_the_linker_cannot_find(tmp_path, kb_fo
     assert "unlinkable entities" in run("kb", "info", tmp_path).stdout
 
 
+def test_kb_info_says_how_ambiguous_names_are(tmp_path):
+    entities = [Entity("x:1", "Paris"), Entity("x:2", "PARIS"), Entity("x:3", "Ada", aliases=["of"])]
+    KnowledgeBase.from_entities(entities, torch.eye(3), name="t").save_pretrained(tmp_path)
+    values = as_json("kb", "info", tmp_path)
+    assert (values["distinct names"], values["ambiguous names"], values["names never linked"]) == (3, 1, 1)
+    assert values["ambiguity rate"] == pytest.approx(1 / 3)
+    assert values["most ambiguous names"] == [["paris", 2]]
+    shown = run("kb", "info", tmp_path).stdout
+    assert "33.3 %" in shown
+    assert "paris (2)" in shown
+
+
 def test_inspect_for_programs(plugin_folder):
     values = as_json("inspect", plugin_folder)
     expected = {"mapping": "affine", "embedding width": 16, "mapping parameters": 8 * 16 + 16, "kb rows": 5}

@@ -8,7 +8,7 @@ import pytest
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.config import LinkerConfig
 from tests import tiny
-from tests.cli.common import run
+from tests.cli.common import as_json, run
 
 
 @pytest.mark.parametrize("folder", ["kb_folder", "plugin_folder"])
@@ -58,3 +58,45 @@ def test_standard_input_that_is_no_utf8_exits_with_1(kb_folder):
 def test_line_ends_of_another_system_are_no_text(kb_folder):
     result = run("link", kb_folder, "--json", input=b"in York\r\n")
     assert json.loads(result.stdout)["text"] == "in York"
+
+
+GOLD = [
+    {"text": "From York", "mentions": [{"start": 5, "end": 9, "entity_id": "geo:york"}]},
+    {"text": "to Berlin", "mentions": [{"start": 3, "end": 9, "entity_id": "geo:other"}]},
+    {"text": "and home", "mentions": [{"start": 4, "end": 8, "entity_id": "geo:home"}]},
+]
+
+
+def write_gold(path, rows=GOLD):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_link_measures_on_marked_texts(kb_folder, tmp_path):
+    values = as_json("link", kb_folder, "--gold", write_gold(tmp_path / "gold.jsonl"))
+    assert values["texts"] == 3
+    assert values["spans"] == pytest.approx(
+        {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "found": 2, "gold": 3, "right": 2}
+    )
+    assert values["spans and entities"]["right"] == 1
+    shown = run("link", kb_folder, "--gold", tmp_path / "gold.jsonl").stdout
+    assert "3 texts, 3 marked mentions, 2 found" in shown
+    assert "66.7 %" in shown
+
+
+def test_marked_texts_of_another_knowledge_base(kb_folder, tmp_path):
+    result = run("link", kb_folder, "--gold", write_gold(tmp_path / "gold.jsonl", GOLD[2:]))
+    assert result.exit_code == 1
+    assert "none of its entities" in result.stderr
+    assert "geo:home" in result.stderr
+
+
+def test_a_marked_text_that_cannot_be_read(kb_folder, tmp_path):
+    (tmp_path / "gold.jsonl").write_text('{"text": "x"}\n')
+    result = run("link", kb_folder, "--gold", tmp_path / "gold.jsonl")
+    assert result.exit_code == 1
+    assert "gold.jsonl, line 1:" in result.stderr
+
+
+def test_texts_and_marked_texts_at_once_is_wrong_use(kb_folder, tmp_path):
+    assert run("link", kb_folder, "York", "--gold", write_gold(tmp_path / "gold.jsonl")).exit_code == 2

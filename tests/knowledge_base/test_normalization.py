@@ -11,7 +11,8 @@ from knowledge_plugin.knowledge_base.normalization import normalize, normalize_w
 CASES = ("insensitive", "sensitive")
 # Letters that change their length or their neighbours when they are normalised, among ordinary ones.
 NASTY = (
-    "aAeE zZ.-'\u0301\u0323\u0308\u0327İIıßſÅÅéÉṩΣσςΩΩक\u093fक़\u0915\u093c가\u1100\u1161\u11a8\u1161ﬁ\u0345ᾼ\u200d東\n"
+    "aAeE zZ.-'\u0301\u0323\u0308\u0327İIıßſÅÅéÉṩΣσςΩΩक\u093fक़\u0915\u093c가\u1100\u1161\u11a8\u1161ﬁ\u0345ᾼ\u200d東"
+    "ｅＡｶﾞﾟｰカ\u3099ﾡￂ～\n"
 )
 TEXTS = st.one_of(st.text(NASTY, max_size=30), st.text(max_size=30))
 
@@ -29,6 +30,9 @@ def spans_of(text, case):
         ("ÅNGSTRÖM", "ångström"),
         ("\u212bngstrom", "ångstrom"),
         ("東京", "東京"),
+        ("ＡＢＣ　１２", "abc　12"),
+        ("ｶﾞｰﾅ", "ガーナ"),
+        ("ﬁ…x²", "ﬁ…x²"),
     ],
 )
 def test_one_way_of_writing(text, expected):
@@ -62,6 +66,8 @@ def test_hangul_syllables_are_put_together():
 @given(text=TEXTS)
 @example(text="ΟΔΟΣ e\u0301")
 @example(text="\u0301")
+@example(text="ｅ\u0301İ")
+@example(text="ｶﾞİ")
 def test_spans_tile_the_text(text, case):
     normalized, spans = spans_of(text, case)
     assert len(spans) == len(normalized)

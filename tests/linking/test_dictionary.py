@@ -44,7 +44,9 @@ def test_of_overlapping_matches_of_one_length_the_first_wins():
     assert found("aa bb cc", "aa bb", "bb cc") == [("aa bb", "aa bb")]
 
 
-@pytest.mark.parametrize("text", ["Yorkshire", "NewYork", "York2", "York_x", "aYork", "Yorké", "Yorke\u0301", "東York"])
+@pytest.mark.parametrize(
+    "text", ["Yorkshire", "NewYork", "York2", "York_x", "aYork", "Yorké", "Yorke\u0301", "Ｙorkshire"]
+)
 def test_a_match_ends_where_a_word_ends(text):
     assert found(text, "York") == []
 
@@ -239,6 +241,7 @@ PIECES = [
     "\n",
 ]
 WORD = regex.compile(r"[\w\p{M}]")
+BLANKLESS = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +261,8 @@ def test_every_mention_lies_in_the_text_at_boundaries_and_alone(linkers, text):
             assert end <= mention.start < mention.end <= len(text)
             end = mention.end
             for edge in (mention.start, mention.end):
-                assert not (0 < edge < len(text) and WORD.match(text[edge - 1]) and WORD.match(text[edge]))
+                around = text[edge - 1 : edge + 1] if 0 < edge < len(text) else ""
+                assert len(WORD.findall(around)) != 2 or BLANKLESS.search(around)
             name = mention.entity_id.removeprefix("x:")
             words = text[mention.start : mention.end]
             same = (
@@ -267,3 +271,108 @@ def test_every_mention_lies_in_the_text_at_boundaries_and_alone(linkers, text):
                 else (lambda s: unicodedata.normalize("NFC", s))
             )
             assert same(words) == same(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        ("東京タワーは東京都にある", ["東京", "東京都", "東京タワー"], ["東京タワー", "東京都"]),
+        ("我住在北京市朝阳区。", ["北京", "朝阳区"], ["北京", "朝阳区"]),
+        ("เขาอยู่ที่กรุงเทพมหานคร", ["กรุงเทพมหานคร", "กรุงเทพ"], ["กรุงเทพมหานคร"]),
+        ("ນະຄອນຫຼວງວຽງຈັນ", ["ວຽງຈັນ"], ["ວຽງຈັນ"]),
+        ("ទីក្រុងភ្នំពេញ", ["ភ្នំពេញ"], ["ភ្នំពេញ"]),
+        ("ရန်ကုန်မြို့", ["ရန်ကုန်"], ["ရန်ကုန်"]),
+        ("the 東京 Tower", ["東京 Tower", "東京"], ["東京 Tower"]),
+        ("新York行き", ["York"], ["York"]),
+        ("ＮＨＫは東京で", ["NHK"], ["ＮＨＫ"]),
+        ("ｶﾞｰﾅとガーナ", ["ガーナ"], ["ｶﾞｰﾅ", "ガーナ"]),
+        ("カ\u3099ーナは😀東京\U00020bb7野家", ["ガーナ", "東京", "𠮷野家"], ["カ\u3099ーナ", "東京", "𠮷野家"]),
+    ],
+)
+def test_scripts_without_blanks_need_no_word_boundaries(text, names, expected):
+    assert [words for words, _ in found(text, *names)] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("コーヒー", "コーヒ"), ("กำแพง", "ก"), ("กี่", "ก"), ("佐々木", "佐"), ("東京25年", "東京2"), ("ក្ក", "ក")],
+)
+def test_no_letter_is_cut_from_what_is_written_onto_it_and_no_number_is_cut(text, name):
+    assert found(text, name, min_length=1) == []
+
+
+BLANKLESS_NAMES = "東|東京|京都|東京 a|カー|カ|a|ab|a東|12|京1|กร|กำ|😀|、東|b京b".split("|")
+GOES_ON = "ー々ำ\u0e35"
+
+
+def _is_boundary(text, i):
+    if i in (0, len(text)) or not (WORD.match(text[i - 1]) and WORD.match(text[i])):
+        return True
+    before = text[:i].rstrip(GOES_ON) or "a"
+    letters = [c for c in (before[-1], text[i]) if BLANKLESS.match(c)]
+    return text[i] not in GOES_ON and bool(letters)
+
+
+def _brute_force(text):
+    spans = [
+        (i, j)
+        for i in range(len(text))
+        for j in range(i + 1, len(text) + 1)
+        if text[i:j] in BLANKLESS_NAMES and _is_boundary(text, i) and _is_boundary(text, j)
+    ]
+    kept = []
+    for start, end in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
+        if all(end <= s or e <= start for s, e in kept):
+            kept.append((start, end))
+    return sorted(kept)
+
+
+@pytest.fixture(scope="module")
+def blankless_linker():
+    return DictionaryLinker(knowledge_base(*BLANKLESS_NAMES), case="sensitive", min_length=1, stop_words=[])
+
+
+@given(text=st.text("東京都カーー々กรำ\u0e35abc12 、.😀", max_size=25))
+@example(text="東京 ab東京都")
+@example(text="aー東ーb")
+def test_the_same_names_are_found_as_by_trying_every_slice(blankless_linker, text):
+    assert [m[:2] for m in blankless_linker([text])[0]] == _brute_force(text)
+
+
+def test_context_takes_the_entity_that_fits_the_other_mentions():
+    kb = KnowledgeBase.from_entities(
+        [
+            Entity("x:paris", "Paris", popularity=99),
+            Entity("x:paris-texas", "Paris", popularity=1),
+            Entity("x:lyon", "Lyon"),
+            Entity("x:dallas", "Dallas"),
+        ],
+        [[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.1, 1.0]],
+        name="t",
+    )
+    texts = ["Dallas and Paris", "Lyon and Paris", "Paris", "Paris and Paris"]
+    taken = [[m.entity_id for m in row] for row in DictionaryLinker(kb, disambiguate="context")(texts)]
+    assert taken == [
+        ["x:dallas", "x:paris-texas"],
+        ["x:lyon", "x:paris"],
+        ["x:paris"],
+        ["x:paris", "x:paris"],
+    ]
+    assert DictionaryLinker(kb)(texts)[0][1].entity_id == "x:paris"
+
+
+def test_a_disambiguator_of_ones_own():
+    kb = knowledge_base(Entity("x:a", "Paris", popularity=9), Entity("x:b", "Paris"), "Rome")
+
+    def last(texts, choices):
+        assert texts == ["Paris, Rome"]  # the other text leaves nothing to choose
+        return [[range(len(choice.candidates)) for choice in row] for row in choices]
+
+    linked = DictionaryLinker(kb, disambiguate=last)(["Rome", "Paris, Rome"])
+    assert [[m.entity_id for m in row] for row in linked] == [["x:Rome"], ["x:b", "x:Rome"]]
+    assert linked[1][0].score == pytest.approx(1 / 11)
+
+
+def test_another_word_for_disambiguate_is_refused():
+    with pytest.raises(LinkingError, match="disambiguate='context'"):
+        DictionaryLinker(knowledge_base("York"), disambiguate="sentence")
