@@ -240,8 +240,7 @@ def _index(read: Path, embedded: Path, made: dict[str, Any], about: dict[str, An
 
 def _aliases(kb: Path, folder: Path) -> dict[str, Any]:
     """Build the lookup of names too: whoever attaches the knowledge base on this machine finds it built."""
-    found = KnowledgeBase.from_pretrained(kb).alias_statistics()
-    return {"names": found.names, "ambiguous": found.ambiguous, "most_ambiguous": found.most_ambiguous}
+    return KnowledgeBase.from_pretrained(kb).ambiguity()._asdict()
 
 
 def _in_order(source: Path, rows: np.ndarray, target: Path) -> Path:

@@ -26,6 +26,7 @@ from knowledge_plugin.hub.card import keep_words
 from knowledge_plugin.hub.folder import check_sums, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
+from knowledge_plugin.knowledge_base.ambiguity import Ambiguity, count_bearers
 from knowledge_plugin.knowledge_base.assembly import assemble, by_popularity, columns_of
 from knowledge_plugin.knowledge_base.columns import checked_columns
 from knowledge_plugin.knowledge_base.contents import Contents
@@ -34,7 +35,6 @@ from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, Embed
 from knowledge_plugin.knowledge_base.entity import Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, alias_key
 from knowledge_plugin.knowledge_base.rows import row_number, row_numbers
-from knowledge_plugin.knowledge_base.statistics import AliasStatistics, alias_statistics
 from knowledge_plugin.knowledge_base.storage import open_folder, without_vectors, write_folder
 
 
@@ -418,21 +418,20 @@ class KnowledgeBase:
             raise ArtifactError(f"the vector of {ids.id(row)!r} holds NaN or infinite values.")
         contents.lookups.aliases("insensitive")
 
-    def alias_statistics(self, case: Case = "insensitive") -> AliasStatistics:
-        """Count how many names lead to more than one entity, and which ones to the most.
+    def ambiguity(self, case: Case = "insensitive", top: int = 5) -> Ambiguity:
+        """Count how many names lead to more than one entity.
 
         Args:
             case: Whether spellings that differ in case alone are one name.
+            top: How many of the names that lead to the most entities are listed.
 
         Example:
             >>> kb = KnowledgeBase.from_entities(
             ...     [Entity("x:1", "Paris"), Entity("x:2", "Paris"), Entity("x:3", "Rome")], [[0.0]] * 3, name="towns")
-            >>> found = kb.alias_statistics()
-            >>> found.names, found.ambiguous, found.most_ambiguous
-            (2, 1, (('paris', 2),))
+            >>> kb.ambiguity()
+            Ambiguity(names=2, ambiguous=1, most_ambiguous=(('paris', 2),))
         """
-        contents = self._contents
-        return alias_statistics(contents.lookups.aliases(case), contents.config.aliases)
+        return count_bearers(self.alias_lookup(case), top)
 
     # ---- changing it ---------------------------------------------------------------------------------------------
 

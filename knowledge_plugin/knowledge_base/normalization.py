@@ -21,6 +21,7 @@ _BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
 # Full-width forms of ASCII: each is one character in either width, so that nothing moves.
 _TO_ASCII = {0xFF01 + i: 0x21 + i for i in range(94)}
 # Half-width Katakana and Hangul: a letter and its voicing mark become one character.
+_VOICING_MARKS = "\uff9e\uff9f"  # become combining marks
 _HALF_WIDTH = regex.compile("[\uff61-\uffdc]+")
 _OF_A_WIDTH = regex.compile("[\uff01-\uffdc]")
 
@@ -116,7 +117,8 @@ def _segments(text: str) -> list[tuple[int, int]]:
 def _joins(text: str, start: int, i: int) -> bool:
     if text[i].isascii():
         return False
-    if unicodedata.combining(text[i]):  # asked first: a long run of marks must not cost a normalisation each
+    # Asked first: a long run of marks must not cost a normalisation each.
+    if unicodedata.combining(text[i]) or text[i] in _VOICING_MARKS:
         return True
     segment = text[start:i]
     return _composed(segment + text[i]) != _composed(segment) + _composed(text[i])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -59,12 +58,9 @@ def alias_statistics(
     if knowledge_base.config.aliases == 0:
         return AliasStatistics(0, 0, 0, ())
     linker = linker or DictionaryLinker(knowledge_base)
-    lookup = knowledge_base.alias_lookup(linker.case)
-    bearers = np.diff(lookup.starts)
-    ambiguous = np.flatnonzero(bearers > 1)
-    largest = ambiguous[np.argsort(-bearers[ambiguous], kind="stable")][:top]
-    listed = tuple((lookup.trie.restore_key(int(key)), int(bearers[key])) for key in largest)
-    return AliasStatistics(len(bearers), len(ambiguous), _dropped(knowledge_base, linker), listed)
+    found = knowledge_base.ambiguity(linker.case, top)
+    dropped = _dropped(knowledge_base, linker)
+    return AliasStatistics(found.names, found.ambiguous, dropped, found.most_ambiguous)
 
 
 def _dropped(knowledge_base: KnowledgeBase, linker: DictionaryLinker) -> int:

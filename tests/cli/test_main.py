@@ -124,7 +124,7 @@ def test_show_and_install_completion(monkeypatch, tmp_path):
     ("words", "completed"),
     [
         ("knowledge-plugin in", ["inspect"]),
-        ("knowledge-plugin kb ", ["info", "push"]),
+        ("knowledge-plugin kb ", ["build", "info", "verify", "upsert", "remove", "push"]),
         ("x verify --rev", ["--revision"]),
     ],
 )

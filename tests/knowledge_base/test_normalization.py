@@ -96,6 +96,7 @@ def test_the_original_of_a_slice_normalises_to_the_slice(text, case, data):
 
 @pytest.mark.parametrize("case", CASES)
 @given(text=TEXTS)
+@example(text="A\uff9e\u0301")
 def test_both_functions_agree(text, case):
     assert normalize_with_offsets(text, case)[0] == normalize(text, case)
 
