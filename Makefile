@@ -38,8 +38,8 @@ compatibility: $(VENV)/.installed-dev  ## Write docs/compatibility.md from what 
 cards: $(VENV)/.installed-dev  ## Write the cards of the example plugins, in hub_cards/examples, from the JSON beside them.
 	$(BIN)/python -m examples.cards
 
-bench: $(VENV)/.installed-dev  ## Measure ours beside the published way.
-	$(BIN)/python -m benchmarks
+bench: $(VENV)/.installed-dev  ## Measure ours beside the published way (FULL=1: also at five million entities).
+	$(BIN)/python -m benchmarks $(if $(FULL),--full)
 
 fuzz: $(VENV)/.installed-dev  ## Open artifacts that a machine makes up, for as many seconds as FOR=60 says.
 	$(BIN)/python -m tests.fuzz --seconds $(or $(FOR),60)

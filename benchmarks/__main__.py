@@ -1,41 +1,37 @@
-"""``python -m benchmarks``: what attaching costs, and how fast text is linked.
+"""``python -m benchmarks``: what attaching costs, how fast text is linked, how much a large knowledge base takes.
 
-Rows 2, 4 and 6 of the project's budgets, at sizes that run in a minute. The published way is written again from its
-description: a Python list with an array per entity, and one ``torch.tensor`` for each token of the batch.
+Minutes; with ``--full`` rows 1, 4 and 5 at five million entities, some minutes more. The published way is written again
+from its description: a Python list with an array per entity, and one ``torch.tensor`` for each token of the batch.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
 import random
 from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from rich.console import Console
 from rich.table import Table
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
+from benchmarks import growth, scale
+from benchmarks.models import minilm, with_plugin
 from benchmarks.timing import alternate, median
 from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.injection.hook import EmbeddingHook
-from knowledge_plugin.injection.placement import PlacedIndex
-from knowledge_plugin.injection.virtual_ids import VirtualIds
 
 ENTITIES, DIM, BATCH, LENGTH = 20_000, 128, 16, 128
 
 
-def minilm() -> BertForSequenceClassification:
-    """Return a randomly initialised model of the size of MiniLM-L6 (22 million parameters)."""
-    torch.manual_seed(0)
-    return BertForSequenceClassification(
-        BertConfig(
-            vocab_size=30_522, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536
-        )
-    ).eval()
-
-
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="rows 1, 4 and 5 at five million entities")
+    arguments = parser.parse_args()
     model = minilm()
     rng = random.Random(0)
     words = sorted({"".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=rng.randint(3, 9))) for _ in range(60_000)})
@@ -46,29 +42,42 @@ def main() -> None:
     plugin = KnowledgePlugin.for_model(model, kb)
     plugin.mapping.requires_grad_(False)
     rows = [embedding_row(model, plugin, vectors), *forward_rows(model, plugin), linking_row(kb, words, names, rng)]
+    rows += scale.rows(5_000_000 if arguments.full else 200_000)
+    rows.sort(key=lambda found: found["id"])
+    print(machine())
     show(rows)
     folder = Path("runs/benchmarks")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
+    print(f"results: {folder / 'results.json'}; growth: {growth.plot(growth.measure(), folder / 'growth.png')}")
+
+
+def machine() -> str:
+    """Describe the machine, without its name."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        models = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0] if models else cpu
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    return f"{cpu}, {cores}; torch {torch.__version__}, transformers {transformers.__version__}"
 
 
 def row(
-    work_id: str, work: str, published: float | None, ours: float, unit: str, ratio: float, budget: str, met: bool
+    work_id: str,
+    work: str,
+    published: float | None,
+    ours: float,
+    unit: str,
+    ratio: float | None,
+    budget: str,
+    met: bool,
 ) -> dict:
     """Return one line of the results."""
     return {
         "id": work_id, "work": work, "published": published, "ours": ours,
         "unit": unit, "ratio": ratio, "budget": budget, "met": met,
     }  # fmt: skip
-
-
-def with_plugin(model: BertForSequenceClassification, plugin: KnowledgePlugin) -> BertForSequenceClassification:
-    """Return a model of the very same weights, in the same memory, to which the plugin is attached."""
-    twin = minilm()
-    twin.load_state_dict(model.state_dict(), assign=True)
-    ids = VirtualIds(model.config.vocab_size, ENTITIES)
-    EmbeddingHook(PlacedIndex(plugin.knowledge_base), plugin.mapping, ids, model.config.vocab_size).attach(twin)
-    return twin
 
 
 def embedding_row(model: BertForSequenceClassification, plugin: KnowledgePlugin, vectors: torch.Tensor) -> dict:
@@ -153,7 +162,7 @@ def linking_row(kb: KnowledgeBase, words: list[str], names: list[str], rng: rand
         None,
         speed,
         "words/s",
-        float("nan"),
+        None,
         ">= 250,000",
         speed >= 250_000,
     )
@@ -166,7 +175,7 @@ def show(rows: list[dict]) -> None:
         table.add_column(name, justify="left" if name in ("id", "work", "unit", "budget", "met") else "right")
     for r in rows:
         published = "-" if r["published"] is None else f"{r['published']:,.2f}"
-        ratio = "-" if r["ratio"] != r["ratio"] else f"{r['ratio']:.4f}"
+        ratio = "-" if r["ratio"] is None else f"{r['ratio']:.4f}"
         table.add_row(
             r["id"],
             r["work"],
@@ -175,7 +184,7 @@ def show(rows: list[dict]) -> None:
             r["unit"],
             ratio,
             r["budget"],
-            "yes" if r["met"] else "no",
+            {True: "yes", False: "no", None: "-"}[r["met"]],
         )
     Console(width=130).print(table)
 

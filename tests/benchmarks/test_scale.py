@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import scale
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+
+
+def test_all_rows_are_measured(monkeypatch):
+    monkeypatch.setattr(scale, "ROUNDS", 1)
+    rows = scale.rows(2_000)
+    assert [row["id"] for row in rows] == ["1a", "1b", "4a", "4b", "5a", "5b", "5c"]
+    for row in rows:
+        assert set(row) == {"id", "work", "published", "ours", "unit", "ratio", "budget", "met"}
+        assert row["ours"] > 0
+        assert (row["published"] is None) == (row["ratio"] is None)
+        assert row["met"] is None  # budgets are about millions
+        assert row["budget"].endswith("at 4.8 M")
