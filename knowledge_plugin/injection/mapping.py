@@ -49,7 +49,7 @@ class MappingNetwork(nn.Module):
         hidden = vectors.to(dtype)
         for i, layer in enumerate(self.layers):
             weight, bias = (parameter.to(vectors.device, dtype) for parameter in layer.parameters())
-            hidden = F.linear(hidden if i == 0 else F.gelu(hidden), weight, bias)
+            hidden = F.linear(hidden if i == 0 else _gelu(hidden), weight, bias)
         return hidden.to(vectors.dtype)
 
     @property
@@ -91,3 +91,9 @@ class MappingNetwork(nn.Module):
         if not all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise MappingError(f"{path}: expected finite float32 weights, found other dtypes, NaN or infinity.")
         self.load_state_dict(tensors)
+
+
+def _gelu(hidden: torch.Tensor) -> torch.Tensor:
+    """Return ``x Φ(x)``, exact GELU (Hendrycks & Gimpel 2016, section 2)."""
+    # In float64 PyTorch's own takes three times as long as this, and was a sixth of what a batch costs.
+    return hidden * torch.special.ndtr(hidden) if hidden.dtype == torch.float64 else F.gelu(hidden)

@@ -97,3 +97,20 @@ def test_weights_of_another_precision_are_saved_as_float32(tmp_path, dtype):
     other.load(tmp_path / "m.safetensors")
     assert torch.equal(other.layers[0].weight, mapping.layers[0].weight.float())
     assert {weight.dtype for weight in mapping.parameters()} == {dtype}
+
+
+def test_the_hidden_layer_is_gelu():
+    mapping = MappingNetwork(MappingConfig("mlp", 3, 5, hidden_dim=7)).double()
+    vectors = 4 * torch.randn(100, 3, dtype=torch.float64, requires_grad=True)
+    first, second = mapping.layers
+    expected = second(torch.nn.functional.gelu(first(vectors)))
+    found = mapping(vectors)
+    assert torch.allclose(found, expected, rtol=1e-12, atol=1e-12)
+    for one, other in zip(
+        *(
+            torch.autograd.grad(y.sin().sum(), [vectors, *mapping.parameters()], retain_graph=True)
+            for y in (found, expected)
+        ),
+        strict=True,
+    ):
+        assert torch.allclose(one, other, rtol=1e-9, atol=1e-10)
