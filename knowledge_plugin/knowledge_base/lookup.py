@@ -255,7 +255,8 @@ def cached(kind: type[AnyLookup], key: str, build: Callable[[], AnyLookup], coun
         cache = cached_assets_path(LIBRARY_NAME, namespace="lookups", subfolder=f"v{_CACHE_FORMAT}")
         folder = Path(cache) / key
         if (found := kind.open(folder)) is not None and found.is_whole(count):
-            return found
+            # Mapped anew: the check has read all of it, and pages that were read count as memory of this process.
+            return kind.open(folder) or found
     except (OSError, ValueError) as error:  # huggingface_hub says ValueError if a file stands in the way
         folder = None
         _warn(error)

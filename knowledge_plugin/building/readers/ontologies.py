@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Collection, Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from knowledge_plugin.building.readers.triples import Triple
 from knowledge_plugin.errors import KnowledgeBaseError, MissingDependencyError, ReaderError
 from knowledge_plugin.knowledge_base.entity import Entity
 
+_PIECE = 2**20
 MAX_ONTOLOGY_BYTES = 2**28  # pronto takes up to forty-five times as much memory
 SCOPES = ("EXACT", "RELATED", "NARROW", "BROAD")
 
@@ -85,7 +88,9 @@ def _load(path: str | Path, max_bytes: int) -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependencyError("readers", "pronto") from error
     with open_unpacked(path) as file:
-        data = file.read(max_bytes + 1)
+        # Not at once: Python would make room for all that may come.
+        pieces = iter(partial(file.read, _PIECE), b"")
+        data = b"".join(islice(pieces, max_bytes // _PIECE + 1))
     if len(data) > max_bytes:
         raise ReaderError(
             f"{path}: expected an ontology of at most {max_bytes:,} bytes, found a larger one. Pass max_bytes, if this "

