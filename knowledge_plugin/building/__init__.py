@@ -1,5 +1,7 @@
-"""Making knowledge bases: from a graph to vectors."""
+"""Making knowledge bases: from files of entities, triples and vectors to a folder that opens in a moment."""
 
+from knowledge_plugin.building.builder import build_knowledge_base
 from knowledge_plugin.building.graph_embedding import embed_graph
+from knowledge_plugin.building.summary import BuildSummary
 
-__all__ = ["embed_graph"]
+__all__ = ["BuildSummary", "build_knowledge_base", "embed_graph"]
