@@ -274,6 +274,50 @@ class KnowledgeBaseReference:
 
 
 @dataclass(frozen=True)
+class TrainingConfig:
+    """How a mapping learned, for whoever wants to know, and for the card.
+
+    Attributes:
+        objective: ``"task"``, ``"mention-mlm"`` and the like, or ``"align"``.
+        rows: Rows of the training data; for ``"align"``, what was fitted to.
+        rows_with_mention: Share of them, from 0 to 1, that mention an entity, as far as that was looked at.
+        epochs: How often it went through the data.
+        steps: Steps of the optimizer.
+        batch_size: Rows a step, on all devices.
+        learning_rate: The highest.
+        base_dropout: Dropout of the frozen model; ``None`` for its own.
+        loss: Mean over the training.
+        seconds: How long it took, on the machine that it ran on.
+        seed: Of Trainer.
+        measures: What else was found, such as ``{"held_out_r2": 0.21}``.
+        data: Name of the data, if it has one.
+        versions: Of the libraries.
+    """
+
+    objective: str
+    rows: int | None = None
+    rows_with_mention: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    base_dropout: float | None = None
+    loss: float | None = None
+    seconds: float | None = None
+    seed: int | None = None
+    measures: dict[str, float] = field(default_factory=dict)
+    data: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parse_fields(self)
+        check_bound("length of the objective", len(self.objective), 100)
+        check_bound("length of the data's name", len(self.data or ""), 1_000, lower=0)
+        for name in ("measures", "versions"):
+            check_bound(f"number of {name}", len(getattr(self, name)), 100, lower=0)
+
+
+@dataclass(frozen=True)
 class KnowledgePluginConfig:
     """What ``config.json`` of a plugin says: all that its constructor needs, and the checksums of its files."""
 
@@ -283,6 +327,7 @@ class KnowledgePluginConfig:
     linker: LinkerConfig = field(default_factory=LinkerConfig)
     files: dict[str, FileConfig] = field(default_factory=dict)
     knowledge_base: KnowledgeBaseReference | None = None
+    training: TrainingConfig | None = None
 
     artifact: typing.ClassVar[str] = "knowledge-plugin"
 

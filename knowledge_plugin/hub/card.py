@@ -9,6 +9,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import cache
 from itertools import islice, pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import jinja2
 
-from knowledge_plugin.config import FORMAT_VERSION, KNOWLEDGE_BASE_FOLDER, MappingConfig
+from knowledge_plugin.config import FORMAT_VERSION, KNOWLEDGE_BASE_FOLDER, MappingConfig, TrainingConfig
 from knowledge_plugin.hub.card_metadata import (
     front_matter,
     is_repo_id,
@@ -64,8 +65,8 @@ def render_card(template: str, **values: Any) -> str:
             ``base_models``).
         **values: What the card shows. Beside what the template needs: ``license`` of the plugin, ``language`` (codes),
             ``datasets`` (repos of what it was trained on), ``names`` (of entities; a few are taken), ``results``
-            (:class:`~knowledge_plugin.results.EvaluationResult`), ``training`` (settings by their names). Sections
-            without a value vanish.
+            (:class:`~knowledge_plugin.results.EvaluationResult`), ``training`` (settings by their names,
+            in place of those in the config). Sections without a value vanish.
 
     Returns:
         The text of README.md, without a seal.
@@ -74,6 +75,8 @@ def render_card(template: str, **values: Any) -> str:
         jinja2.UndefinedError: A value that the card needs is missing.
     """
     known = {"here": _HERE, "format_version": FORMAT_VERSION, "knowledge_base_folder": KNOWLEDGE_BASE_FOLDER}
+    if "training" not in values and (training := getattr(values.get("config"), "training", None)) is not None:
+        values["training"] = _settings(training)
     values["names"] = list(islice(values.get("names", ()), _NAMES))
     body = _environment(*_FOLDERS).get_template(template).render(known | _OPTIONAL | values)
     body = _BLANK_LINES.sub("\n\n", body).strip()  # what vanished left blank lines behind; no value has any
@@ -162,6 +165,19 @@ def _environment(*folders: str) -> jinja2.Environment:
 def _count_parameters(mapping: MappingConfig) -> int:
     widths = [mapping.input_dim, *([mapping.hidden_dim] if mapping.hidden_dim else []), mapping.output_dim]
     return sum((i + 1) * o for i, o in pairwise(widths))
+
+
+def _settings(training: TrainingConfig) -> dict[str, object]:
+    """Return how a mapping learned, in words and figures for people."""
+    settings: dict[str, object] = {}
+    for name, value in asdict(training).items():
+        if isinstance(value, dict):
+            settings |= {key.replace("_", " "): f"{v:.3g}" if isinstance(v, float) else v for key, v in value.items()}
+        elif value is not None:
+            settings[name.replace("_", " ")] = f"{value:,}" if name in ("rows", "steps") else value
+    if training.rows_with_mention is not None:
+        settings["rows with mention"] = f"{100 * training.rows_with_mention:.0f} %"
+    return settings
 
 
 def _renewed(standing: Path, fresh: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
 
@@ -12,10 +12,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from knowledge_plugin.config import TrainingConfig
 from knowledge_plugin.errors import MappingError, TrainingError
 from knowledge_plugin.injection.embeddings import embedding_rows, input_embedding
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.plugin import KnowledgePlugin
+from knowledge_plugin.training.record import versions
 
 Targets = Literal["names", "descriptions", "words"]
 
@@ -117,6 +119,10 @@ def align(
         for parameter, value in zip(plugin.mapping.parameters(), (weight.T, bias), strict=True):
             parameter.copy_(value)
     plugin.results = []  # they were another mapping's
+    measures = {"r2": r2, "ridge": float(ridge)} | ({} if held_out_r2 is None else {"held_out_r2": held_out_r2})
+    measures = {name: value for name, value in measures.items() if math.isfinite(value)}
+    training = TrainingConfig("align", rows=whole.n, measures=measures, versions=versions())
+    plugin.config = replace(plugin.config, training=training)
     return AlignmentReport(targets, whole.n, r2, held_out_r2, ridge)
 
 

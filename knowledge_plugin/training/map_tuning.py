@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -26,6 +27,7 @@ from knowledge_plugin.training.collator import TEXT_COLUMNS, LinkingCollator
 from knowledge_plugin.training.frozen import config_kept, frozen
 from knowledge_plugin.training.mentions import MentionCollator
 from knowledge_plugin.training.objectives import Objective, ObjectiveName, find_objective
+from knowledge_plugin.training.record import record_of
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
@@ -94,6 +96,7 @@ class MapTuningTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         self.objective: Objective = find_objective(objective)
+        self._objective_name = objective
         if base_dropout is not None and not 0 <= base_dropout < 1:
             raise TrainingError(f"base_dropout: expected a probability from 0 to below 1, found {base_dropout}.")
         if objective != "task" and data_collator is not None:
@@ -114,6 +117,8 @@ class MapTuningTrainer(Trainer):
         # Rows trained on so far without a mention; None once there was one, or where that was checked beforehand.
         self._rows_without_mention: int | None = None
         self._first_losses: list[float] = []
+        self._share_with_mention: float | None = None
+        self._started: float | None = None
         # The tokenizer stays here: Trainer would write its special tokens into the frozen model's config.
         collator = data_collator or self.objective.collator(args.seed if args is not None else 42)
         if self.objective.loss is not None:
@@ -132,6 +137,8 @@ class MapTuningTrainer(Trainer):
         with self._attached() as hook, ExitStack() as afterwards:
             self._check_mentions(hook)
             self.plugin.results = []  # they were another mapping's
+            self._started = time.monotonic()
+            afterwards.callback(self._end_record)
             if hook.attachment is not None:  # the mapping learns for this form, and is to be attached in it
                 injection = replace(self.plugin.config.injection, form=hook.attachment.form)
                 self.plugin.config = replace(self.plugin.config, injection=injection)
@@ -219,9 +226,11 @@ class MapTuningTrainer(Trainer):
             return
         collate = self._get_collator_with_removed_columns(self.data_collator)
         rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
-        batches = (collate(rows[i : i + 64]) for i in range(0, len(rows), 64))
-        if not any(hook.ids.any_in(batch["input_ids"]) for batch in batches):
+        batches = (collate(rows[i : i + 64])["input_ids"] for i in range(0, len(rows), 64))
+        linked = [bool(row) for ids in batches for row in hook.ids.mask(ids).any(-1)]
+        if not any(linked):
             raise self._no_mention(len(rows))
+        self._share_with_mention = sum(linked) / len(linked)
 
     def _no_mention(self, rows: int) -> TrainingError:
         return TrainingError(
@@ -292,7 +301,18 @@ class MapTuningTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if self.args.should_save:
+            self._record()
             self.plugin.save_pretrained(output_dir or str(self.args.output_dir))
+
+    def _record(self) -> None:
+        if self._started is not None and self.state.global_step > 0:
+            seconds = time.monotonic() - self._started
+            training = record_of(self, self._objective_name, self.base_dropout, self._share_with_mention, seconds)
+            self.plugin.config = replace(self.plugin.config, training=training)
+
+    def _end_record(self) -> None:
+        self._record()
+        self._started = None
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.plugin.mapping.load(Path(resume_from_checkpoint) / MAPPING_NAME)
