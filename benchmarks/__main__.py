@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import attached, growth, linking, scale
+from benchmarks import attached, growth, linking, scale, training
 from benchmarks.results import machine, save, show
 
 FOLDER = Path("runs/benchmarks")
@@ -25,6 +25,7 @@ def main() -> None:
     # By the numbers of the budgets that each of them is about.
     parts: dict[str, Callable[[], list[dict]]] = {
         "26": attached.rows,
+        "3": training.rows,
         "4": linking.rows,
         "145": lambda: scale.rows(entities),
     }

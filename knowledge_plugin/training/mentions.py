@@ -181,7 +181,8 @@ class MentionSeq2SeqCollator(MentionCollator):
                 target += [sentinel, *ids[place.pieces]]
                 ids[place.pieces[0]] = sentinel
                 keep[place.pieces[1:]] = False
-            targets.append([*target, self.sentinel(len(drawn)), self.tokenizer.eos_token_id] if drawn else [])
+            ends = [self.sentinel(len(drawn)), self.tokenizer.eos_token_id]  # not every tokenizer ends a text
+            targets.append([*target, *(i for i in ends if i is not None)] if drawn else [])
             inputs.append({"input_ids": ids[keep].tolist()})
         longest = max(1, *map(len, targets))
         labels = np.array([target + [IGNORED] * (longest - len(target)) for target in targets])

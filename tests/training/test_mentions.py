@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import pytest
@@ -159,6 +160,13 @@ class TestSeq2Seq:
         assert set(batch["labels"][1].tolist()) == {-100}
         decoder_ids = batch["decoder_input_ids"][0].tolist()
         assert decoder_ids == [0, *[label if label != -100 else tokenizer.pad_token_id for label in labels[:-1]]]
+
+    def test_a_tokenizer_that_ends_no_text(self, attachments):
+        collate = collator(attachments["unigram"], MentionSeq2SeqCollator, draws=False)
+        collate.tokenizer = copy.deepcopy(collate.tokenizer)
+        collate.tokenizer.eos_token = None
+        labels = collate([{"text": TEXT}])["labels"][0]
+        assert labels[-1] == collate.tokenizer.convert_tokens_to_ids(SENTINELS[2])
 
     def test_around_the_mentions_the_text_stays(self, attachments):
         attachment = attachments["unigram"]
