@@ -76,6 +76,7 @@ def _plugin_values(plugin: KnowledgePlugin) -> dict[str, Any]:
         "mapping": plugin.config.mapping.kind,
         "mapping parameters": sum(p.numel() for p in plugin.mapping.parameters()),
         "looks untrained": looks_untrained(plugin.mapping),
+        "training": None if plugin.config.training is None else asdict(plugin.config.training),
         "form": plugin.config.injection.form,
         "knowledge base": None if reference is None else asdict(reference),
         "files": files,
@@ -89,10 +90,11 @@ def _in_words(plugin: KnowledgePlugin, values: dict[str, Any]) -> dict[str, obje
     mapping += f", {values['mapping parameters']} parameters"
     how = "put before the mention" if config.injection.form == "concat" else "put in the mention's place"
     reference = config.knowledge_base
+    learned = "trained" if config.training is None else f"learned by {config.training.objective!r}"
     return {
         "made for": f"{config.base_model.name or 'an unnamed model'} ({config.base_model.vocab_size} words, "
         f"{config.base_model.embedding_dim} wide)",
-        "mapping": f"{mapping}; {'looks untrained' if values['looks untrained'] else 'trained'}",
+        "mapping": f"{mapping}; {'looks untrained' if values['looks untrained'] else learned}",
         "form": f"{config.injection.form}: the entity is {how}",
         "linker": "none: mentions must be given" if kb.linker == "external" else "dictionary, over the names",
         **_kb_in_words(plugin.knowledge_base),
@@ -123,7 +125,25 @@ def kb_info(artifact: Artifact, revision: AtRevision = None, as_json: AsJson = F
     else:
         listed = ", ".join(f"{name} ({count})" for name, count in values["most ambiguous names"])
         rate = f"{100 * values['ambiguity rate']:.1f} %"
-        print_values(artifact, values | {"most ambiguous names": listed or None, "ambiguity rate": rate})
+        words = {"embedder": _embedder(kb), "history": _history(kb), "ambiguity rate": rate}
+        print_values(artifact, values | words | {"most ambiguous names": listed or None})
+
+
+def _embedder(kb: KnowledgeBase) -> str | None:
+    if (embedder := kb.config.embedder) is None:
+        return None
+    measures = "".join(f", {name} {value:.3g}" for name, value in embedder.measures.items())
+    return f"{embedder.name}{measures}"
+
+
+def _history(kb: KnowledgeBase) -> str | None:
+    """Return what became of a knowledge base, on one line: ``3 entities; 2026-12: 4 (1 added)``."""
+    steps = []
+    for step in kb.config.history:
+        changes = [f"{getattr(step, name)} {name}" for name in ("added", "replaced", "removed") if getattr(step, name)]
+        version = f"{step.version}: " if step.version else ""
+        steps.append(f"{version}{step.rows} entities" + (f" ({', '.join(changes)})" if changes else ""))
+    return "; ".join(steps) or None
 
 
 def _alias_values(kb: KnowledgeBase) -> dict[str, Any]:

@@ -21,6 +21,10 @@ Entities = Annotated[
 ]
 Version = Annotated[str | None, typer.Option("--kb-version", help="Version or dump date of the knowledge.")]
 IdPrefix = Annotated[str, typer.Option(help="Put before every id of the entities, for example wikidata:")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=COLUMN", help="What a column of the table is called: label=name. Repeat."),
+]
 _GRAPH = ("TransE", "RotatE", "DistMult", "ComplEx")
 
 
@@ -38,6 +42,7 @@ def build(
     version: Version = None,
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float32",
     id_prefix: IdPrefix = "",
+    columns: Columns = None,
     seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +64,7 @@ def build(
         license=license,
         version=version,
         dtype=dtype,  # type: ignore[arg-type]
-        reader_options={"id_prefix": id_prefix} if id_prefix else None,
+        reader_options=_reader_options(id_prefix, columns),
     )
     if as_json:
         print_json(summary.to_dict())
@@ -73,13 +78,14 @@ def upsert(
     vectors: Annotated[Path, typer.Option(exists=True, help="A vector for each, by id.")],
     version: Version = None,
     id_prefix: IdPrefix = "",
+    columns: Columns = None,
     as_json: AsJson = False,
 ) -> None:
     """Add entities, or replace those that are there; a mapping that was trained with it keeps working."""
     from knowledge_plugin.building.readers import read_entities, read_vectors
 
     kb = KnowledgeBase.from_pretrained(folder)
-    new = list(read_entities(entities, **({"id_prefix": id_prefix} if id_prefix else {})))
+    new = list(read_entities(entities, **_reader_options(id_prefix, columns)))
     found = read_vectors(vectors)
     row_of = {entity_id: row for row, entity_id in enumerate(found.ids)}
     if missing := [entity.id for entity in new if entity.id not in row_of]:
@@ -101,6 +107,16 @@ def remove(
     kb = KnowledgeBase.from_pretrained(folder)
     kb.remove(ids, version=version)
     _save(kb, folder, as_json)
+
+
+def _reader_options(id_prefix: str, columns: list[str] | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"id_prefix": id_prefix} if id_prefix else {}
+    for column in columns or []:
+        field, is_named, name = column.partition("=")
+        if not is_named:
+            raise typer.BadParameter(f"expected FIELD=COLUMN, found {column!r}", param_hint="--column")
+        options.setdefault("columns", {})[field.strip()] = name
+    return options
 
 
 def _embedder(name: str, text_model: str | None, dim: int, seed: int) -> Any:

@@ -44,6 +44,15 @@ def test_kb_info_says_how_ambiguous_names_are(tmp_path):
     assert "paris (2)" in shown
 
 
+def test_kb_info_tells_the_history_in_words(tmp_path):
+    kb = KnowledgeBase.from_entities([Entity("x:1", "Ada"), Entity("x:2", "Bob")], torch.eye(2), name="t", version="1")
+    kb.save_pretrained(tmp_path)
+    assert "{" not in run("kb", "info", tmp_path).stdout
+    kb.remove(["x:1"], version="2")
+    kb.save_pretrained(tmp_path)
+    assert "1: 2 entities; 2: 1 entities (1 removed)" in run("kb", "info", tmp_path).stdout
+
+
 def test_inspect_for_programs(plugin_folder):
     values = as_json("inspect", plugin_folder)
     expected = {"mapping": "affine", "embedding width": 16, "mapping parameters": 8 * 16 + 16, "kb rows": 5}

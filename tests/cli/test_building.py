@@ -53,6 +53,21 @@ def test_build_prints_a_table_for_the_card(table, vectors, tmp_path):
     assert done.stdout.startswith("| drugs | |\n|---|---|\n| entities | 3 |")
 
 
+def test_columns_of_other_names(folder, vectors, tmp_path):
+    table = tmp_path / "export.csv"
+    table.write_text("Code;Name\n1;Aspirin\n2;Ibuprofen\n3;Codeine\n")
+    arguments = ("--entities", table, "--vectors", vectors, "--id-prefix", "d:")
+    refused = run("build", tmp_path / "out", *arguments, "--name", "drugs")
+    assert "--column id=..." in refused.stderr + str(refused.exception)
+    named = ("--column", "id=Code", "--column", "label=Name")
+    assert run("build", tmp_path / "out", *arguments, *named, "--name", "drugs").exit_code == 0
+    assert KnowledgeBase.from_pretrained(tmp_path / "out")["d:3"].label == "Codeine"
+    done = run("upsert", folder, *arguments, *named)
+    assert done.exit_code == 0, done.output
+    assert KnowledgeBase.from_pretrained(folder)["d:3"].label == "Codeine"
+    assert run("build", tmp_path / "o", *arguments, "--name", "d", "--column", "label").exit_code == 2
+
+
 def test_build_with_an_embedder(tmp_path):
     rng = random.Random(0)
     ids = [f"x:{i}" for i in range(40)]

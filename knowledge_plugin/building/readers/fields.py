@@ -47,7 +47,7 @@ def match_columns(where: str, found: Iterable[str], columns: Mapping[str, str] |
             shown = ", ".join(map(repr, names[:30])) or "none"
             raise ReaderError(
                 f"{where}: expected a column {name!r}, found {shown:.500}. "
-                f"Say which column it is: columns={{{field!r}: '...'}}"
+                f"Say which column it is: columns={{{field!r}: '...'}}, on the command line --column {field}=..."
             )
     return matched
 
