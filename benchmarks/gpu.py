@@ -22,6 +22,7 @@ from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausa
 from benchmarks.results import machine, row, save, show
 from benchmarks.timing import alternate, median, ratios
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
+from knowledge_plugin.injection.compilation import tell_hooks_apart
 from knowledge_plugin.injection.hook import EmbeddingHook
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.virtual_ids import VirtualIds
@@ -132,8 +133,7 @@ def _forwards(
         one, two = model, attached
         if how == "compiled":
             torch._dynamo.reset()
-            # They differ in hooks alone: else what was compiled for the plain model would be taken for both.
-            torch._dynamo.config.skip_nnmodule_hook_guards = False
+            tell_hooks_apart()
             one, two = torch.compile(model), torch.compile(attached)  # type: ignore[assignment]
         with torch.inference_mode():
             times = alternate(

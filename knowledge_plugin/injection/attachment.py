@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, MentionError
-from knowledge_plugin.injection.compilation import forget_compiled_code
+from knowledge_plugin.injection.compilation import forget_compiled_code, tell_hooks_apart
 from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
 from knowledge_plugin.injection.generation import guard_generation, unguard_generation
 from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
@@ -265,6 +265,7 @@ def attach(
             "before you compile.",
             stacklevel=3,
         )
+    tell_hooks_apart()
     hook.source, hook.sources = source, sources
     hook.attach(model)
     guard_generation(model)

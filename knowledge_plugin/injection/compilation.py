@@ -24,3 +24,13 @@ def forget_compiled_code() -> bool:
         return False
     torch.compiler.reset()
     return True
+
+
+def tell_hooks_apart() -> None:
+    """Let code that is compiled from now on be used only for a model with the hooks that it was compiled for.
+
+    PyTorch does not look at hooks by default (``skip_nnmodule_hook_guards``). Two models of one class that are compiled
+    in one process, one with a plugin and one without, would share code, and virtual ids would be looked up as words.
+    """
+    if (dynamo := sys.modules.get("torch._dynamo")) is not None:
+        dynamo.config.skip_nnmodule_hook_guards = False
