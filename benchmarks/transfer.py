@@ -116,7 +116,7 @@ def _adapted(countries: Sequence[str], examples: Sequence[Example], settings: Se
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         arguments = TrainingArguments(
             folder,
-            num_train_epochs=2 * settings.fine_tune_epochs,
+            num_train_epochs=settings.fine_tune_epochs,
             per_device_train_batch_size=16,
             learning_rate=LORA_RATE if how == "lora" else BITFIT_RATE,
             warmup_steps=0.1,
