@@ -63,8 +63,8 @@ def _sentences(words: list[str], names: list[str], rng: random.Random) -> list[d
     return rows
 
 
-def _step(attachment: Attachment, objective: ObjectiveName, data: list[dict]) -> Callable[[], float]:
-    """Return a step of ours, which gives its loss."""
+def step_of(attachment: Attachment, objective: ObjectiveName, data: list[dict]) -> Callable[[], float]:
+    """Return a step of ours on these rows, which gives its loss."""
     found, model, optimizer = find_objective(objective), attachment.model, _optimizer(attachment.mapping)
     collate = found.collator(0)
     collate.use(attachment)
@@ -86,7 +86,7 @@ def _masked_step(kb: KnowledgeBase, tokenizer: PreTrainedTokenizerBase, data: li
     plugin = KnowledgePlugin.for_model(model, kb, mapping="affine")
     unfrozen = copy.deepcopy(model)
     with plugin.attach(model.requires_grad_(False), tokenizer) as attachment:
-        ours = _step(attachment, "mention-mlm", data)
+        ours = step_of(attachment, "mention-mlm", data)
         collate = find_objective("mention-mlm").collator(0)
         collate.use(attachment)
         batch = collate(data)
@@ -165,7 +165,8 @@ def _speeds(kb: KnowledgeBase, tokenizer: PreTrainedTokenizerBase, data: list[di
             collate.use(attachment)
             tokens = int(collate(data)["attention_mask"].sum())
             speeds = [
-                tokens / seconds for seconds in alternate({"ours": _step(attachment, objective, data)}, ROUNDS)["ours"]
+                tokens / seconds
+                for seconds in alternate({"ours": step_of(attachment, objective, data)}, ROUNDS)["ours"]
             ]
         work = f"tokens of text in a step of {objective!r}"
         found.append(row(f"3{letter}", work, None, median(speeds), "tokens/s", None, "-", None, speeds))
