@@ -4,7 +4,7 @@ A small masked language model is trained here, from scratch, on sentences about 
 frozen. Mappings are tuned by masked mentions, without labels (the published general map-tuning), and measured on cities
 that neither the language model nor the mapping has seen: the loss on the word pieces of their masked names. Beside real
 vectors: the same vectors under other cities, and random ones, each with a mapping that was tuned on them for as long;
-no plugin; and the name of the country as text in the place of the entity. Eight minutes a seed on two cores.
+no plugin; and the name of the country as text in the place of the entity. About 25 minutes a seed on two cores.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ class Settings:
 
     min_population: int = 15_000
     graph_epochs: int | None = None
-    vocabulary: int = 2_000
+    vocabulary: int = 500
     width: int = 128
-    layers: int = 4
-    lm_epochs: float = 6
-    lm_rate: float = 2e-3
-    batch_size: int = 64
+    layers: int = 3
+    lm_epochs: float = 3
+    lm_rate: float = 3e-3
+    batch_size: int = 128
     tuning_epochs: float = 2
     tuning_rate: float = 2e-3
     test_share: float = 0.15

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
@@ -114,7 +113,7 @@ def _build(source: Path, plugin_folder: Path) -> dict[str, float]:
     kb = KnowledgeBase.from_pretrained(plugin_folder / "kb")
     kb.row("bench:0")
     kb.alias_lookup("insensitive")
-    seconds, megabytes = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    seconds, megabytes = time.perf_counter() - began, _peak()
     from benchmarks.models import minilm
 
     KnowledgePlugin.for_model(minilm(), kb).save_pretrained(plugin_folder)
@@ -178,6 +177,13 @@ def _link(source: Path, plugin_folder: Path) -> dict[str, float]:
 def _resident() -> float:
     """Return megabytes in memory now, pages of mapped files among them."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _peak() -> float:
+    """Return the most megabytes that were in memory so far."""
+    # Not ru_maxrss, which a process inherits from the one that started it, large as that one may be.
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
 
 
 if __name__ == "__main__":
