@@ -195,7 +195,7 @@ def test_a_fingerprint_of_words_that_are_not_there(tmp_path, ids):
 
 def test_every_key_that_is_required(tmp_path):
     optional = {"dtype", "id_scheme", "license", "version", "linker", "library_version", "revision", "hidden_dim"}
-    optional |= {"knowledge_base", "embedder", "history"}
+    optional |= {"knowledge_base", "embedder", "history", "training"}
     for save, cls in KINDS.values():
         folder = save(tmp_path / cls.__name__)
         whole = read_json(folder)

@@ -89,7 +89,7 @@ def test_it_runs_from_top_to_bottom(hub, printed):
 
     looked = after("inspect drugs-plugin")
     assert "made for   alice/medicine-classifier" in looked
-    assert "; trained" in looked
+    assert "; learned by 'task'" in looked
     assert looked.splitlines()[-1] == "drugs-plugin: whole"
     assert hub.repos["model", "alice/drugs"].commits
 
