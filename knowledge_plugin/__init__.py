@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
+import knowledge_plugin.methods  # noqa: F401  registers them
 from knowledge_plugin.config import LIBRARY_VERSION as __version__
 from knowledge_plugin.config import KnowledgePluginConfig
 from knowledge_plugin.errors import KnowledgePluginError

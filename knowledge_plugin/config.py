@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from knowledge_plugin.errors import ArtifactError, ConfigError, FormatVersionError
+from knowledge_plugin.registry import find_method
 
 CONFIG_NAME = "config.json"
 KNOWLEDGE_BASE_FOLDER = "knowledge_base"  # inside a plugin's folder
@@ -227,15 +228,54 @@ class MappingConfig:
 
 @dataclass(frozen=True)
 class InjectionConfig:
-    """How a mapped vector enters the text."""
+    """How knowledge enters a model; each method has a subclass of its own, with its settings.
 
-    method: Literal["map-tuning"] = "map-tuning"
+    Attributes:
+        method: Which one; see :mod:`knowledge_plugin.registry`.
+    """
+
+    method: str
+
+    def __post_init__(self) -> None:
+        parse_fields(self)
+
+    def check(self, plugin: KnowledgePluginConfig) -> None:
+        """Hold the section against the others of a plugin, or raise :class:`ConfigError`."""
+
+    def in_words(self) -> dict[str, str]:
+        """Return the settings for people, by name."""
+        return {key.replace("_", " "): str(value) for key, value in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def variant(cls, data: dict[str, Any]) -> type[InjectionConfig]:
+        """Return the class that reads a section: that of the method which it names.
+
+        Raises:
+            ConfigError: Nobody knows the method.
+        """
+        return find_method(data.get("method")).config
+
+
+@dataclass(frozen=True)
+class TokenInjectionConfig(InjectionConfig):
+    """How knowledge enters the text, of methods that put tokens there.
+
+    Attributes:
+        form: ``"concat"`` puts ``[entity] separator`` before a mention, ``"replace"`` puts ``[entity]`` in its place.
+        separator: Text between the entity and its mention.
+    """
+
     form: Form = "concat"
     separator: str = "/"
 
     def __post_init__(self) -> None:
-        parse_fields(self)
+        super().__post_init__()
         check_bound("length of the separator", len(self.separator), 64, lower=0)
+
+    def in_words(self) -> dict[str, str]:
+        """Return the settings for people, by name."""
+        how = "put before the mention" if self.form == "concat" else "put in the mention's place"
+        return {"method": self.method, "form": f"{self.form}: the entity is {how}"}
 
 
 @dataclass(frozen=True)
@@ -323,7 +363,7 @@ class KnowledgePluginConfig:
 
     base_model: BaseModelConfig
     mapping: MappingConfig
-    injection: InjectionConfig = field(default_factory=InjectionConfig)
+    injection: InjectionConfig = field(default_factory=lambda: find_method("map-tuning").config())
     linker: LinkerConfig = field(default_factory=LinkerConfig)
     files: dict[str, FileConfig] = field(default_factory=dict)
     knowledge_base: KnowledgeBaseReference | None = None
@@ -334,11 +374,7 @@ class KnowledgePluginConfig:
     def __post_init__(self) -> None:
         parse_fields(self)
         check_bound("number of files", len(self.files), MAX_FILES, lower=0)
-        if self.mapping.output_dim != self.base_model.embedding_dim:
-            raise ConfigError(
-                f"the mapping leads to width {self.mapping.output_dim}, but the base model's word embeddings are "
-                f"{self.base_model.embedding_dim} wide."
-            )
+        self.injection.check(self)
 
 
 def to_json(config: KnowledgeBaseConfig | KnowledgePluginConfig) -> str:
@@ -444,8 +480,21 @@ def parse(hint: Any, value: Any, where: str) -> Any:
             for key, item in value.items()
         }
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else _parse_dataclass(hint, _expect(dict, value, where), where)
+        if isinstance(value, hint):
+            return value
+        data = _expect(dict, value, where)
+        return _parse_dataclass(_variant(hint, data, where), data, where)
     return _expect(hint, value, where)
+
+
+def _variant(cls: Any, data: dict[str, Any], where: str) -> Any:
+    """Return the dataclass that an object is of, where it says so itself."""
+    if not hasattr(cls, "variant"):
+        return cls
+    try:
+        return cls.variant(data)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _parse_dataclass(cls: Any, data: dict[str, Any], where: str) -> Any:

@@ -23,8 +23,8 @@ from knowledge_plugin.config import (
     KnowledgeBaseConfig,
     KnowledgeBaseReference,
     KnowledgePluginConfig,
-    MappingConfig,
     MappingKind,
+    TokenInjectionConfig,
     read_config,
     to_json,
 )
@@ -36,16 +36,16 @@ from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_fo
 from knowledge_plugin.injection.attachment import Attachment, attach, attachments
 from knowledge_plugin.injection.embeddings import execution_device, input_embedding
 from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
-from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
-from knowledge_plugin.injection.mapping import DEFAULT_HIDDEN_DIM, MappingNetwork
+from knowledge_plugin.injection.hook import find_hooks
+from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.injection.placement import INDEX_DEVICES, IndexDevice, PlacedIndex, choose_gpu
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.injection.tokenizer import base_tokenizer
-from knowledge_plugin.injection.virtual_ids import VirtualIds
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.knowledge_base.storage import without_vectors
 from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.registry import find_method
 from knowledge_plugin.results import RESULT_FILES, EvaluationResult, read_results, write_results
 from knowledge_plugin.subfolders import CONFIG_PATTERNS, check_subfolder, choose_subfolder, read_subfolders
 
@@ -99,7 +99,10 @@ class KnowledgePlugin:
         model: nn.Module,
         kb: KnowledgeBase,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        mapping: MappingKind = "mlp",
+        mapping: MappingKind | None = None,
+        *,
+        method: str = "map-tuning",
+        **settings: Any,
     ) -> KnowledgePlugin:
         """Make an untrained plugin for a model and its family.
 
@@ -108,21 +111,22 @@ class KnowledgePlugin:
             kb: The knowledge base.
             tokenizer: If given, it is checked at once that it can carry virtual tokens, and a few of its words travel
                 with the plugin, so that another tokenizer is noticed when the plugin is attached.
-            mapping: ``"mlp"`` (the default) or ``"affine"``, the paper's, which :func:`knowledge_plugin.align` can
-                fit without any training.
+            mapping: For map-tuning ``"mlp"`` (the default) or ``"affine"``, the paper's, which
+                :func:`knowledge_plugin.align` can fit without any training.
+            method: How knowledge enters the model; see :mod:`knowledge_plugin.registry`.
+            **settings: Of the method.
 
         Raises:
-            IncompatibleModelError: The model has no word embeddings.
+            IncompatibleModelError: The model has no word embeddings, or not what the method hangs on.
             TokenizerError: A slow tokenizer.
             MappingError: No such kind of mapping.
+            ConfigError: No such method, or a setting out of bounds.
         """
-        if mapping not in ("mlp", "affine"):
-            raise MappingError(f"mapping: expected 'mlp' or 'affine', found {mapping!r}.")
+        kind = find_method(method)
         base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
-        shape = MappingConfig(
-            mapping, kb.config.dim, base_model.embedding_dim, DEFAULT_HIDDEN_DIM if mapping == "mlp" else None
-        )
-        return cls(KnowledgePluginConfig(base_model, shape), MappingNetwork(shape).eval(), kb)
+        shape, injection = kind.configure(model, kb, mapping, **settings)
+        config = KnowledgePluginConfig(base_model, shape, injection)
+        return cls(config, kind.network(config).eval(), kb)
 
     @classmethod
     def from_pretrained(
@@ -201,7 +205,7 @@ class KnowledgePlugin:
         if not Path(name_or_path).is_dir() and config.knowledge_base is None:
             files = knowledge_base.config.files
             check_sums_once(folder / KNOWLEDGE_BASE_FOLDER, files if vectors else without_vectors(files))
-        mapping = MappingNetwork(config.mapping)
+        mapping = find_method(config.injection.method).network(config)
         mapping.load(folder / MAPPING_NAME)
         mapping.requires_grad_(False).eval()
         plugin = cls(config, mapping, knowledge_base)
@@ -341,7 +345,9 @@ class KnowledgePlugin:
             AttachmentError: This plugin is attached to this model already, or another one of this name, or
                 ``index_device="cuda"`` without a GPU.
         """
-        form = form or self.config.injection.form
+        injection = self.config.injection
+        in_text = injection if isinstance(injection, TokenInjectionConfig) else TokenInjectionConfig(injection.method)
+        form = form or in_text.form
         if form not in ("concat", "replace"):
             raise ValueError(f"form: expected 'concat' or 'replace', found {form!r}.")
         if linker is not None and not callable(linker):
@@ -360,12 +366,17 @@ class KnowledgePlugin:
         vectors = PlacedIndex(
             self.knowledge_base, choose_gpu(self.knowledge_base.index.nbytes, self.index_device, device)
         )
-        vocab_size = embedding.num_embeddings
-        ids = VirtualIds(max(vocab_size, len(base), *(hook.ids.stop for hook in hooks)), len(self.knowledge_base))
+        free = max(embedding.num_embeddings, len(base), *(hook.ids.stop for hook in hooks))
+        hook = find_method(injection.method).hook(self.config, vectors, self.mapping, model, free)
         source = KnowledgeSource(
-            name, self.knowledge_base, linker or self.default_linker(), ids, form, self.config.injection.separator
+            name,
+            self.knowledge_base,
+            linker or self.default_linker(),
+            hook.ids,
+            form,
+            in_text.separator if in_text else "",
         )
-        attachment = attach(model, tokenizer, EmbeddingHook(vectors, self.mapping, ids, vocab_size), source)
+        attachment = attach(model, tokenizer, hook, source)
         self._attachments.add(attachment)
         if device.type != "meta":
             self.mapping.to(device)

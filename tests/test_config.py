@@ -10,7 +10,6 @@ from knowledge_plugin.config import (
     BaseModelConfig,
     FileConfig,
     FingerprintConfig,
-    InjectionConfig,
     KnowledgeBaseConfig,
     KnowledgePluginConfig,
     LinkerConfig,
@@ -19,6 +18,7 @@ from knowledge_plugin.config import (
     to_json,
 )
 from knowledge_plugin.errors import ArtifactError, ConfigError, FormatVersionError
+from knowledge_plugin.methods.map_tuning.config import MapTuningConfig
 
 KB_CONFIG = KnowledgeBaseConfig(
     name="Städte 東京 ",
@@ -35,7 +35,7 @@ KB_CONFIG = KnowledgeBaseConfig(
 PLUGIN_CONFIG = KnowledgePluginConfig(
     base_model=BaseModelConfig("user/base", 100, 16, FingerprintConfig([0, 7], "AAAA"), revision="abc"),
     mapping=MappingConfig("mlp", 8, 16, 32),
-    injection=InjectionConfig(form="replace", separator="|"),
+    injection=MapTuningConfig(form="replace", separator="|"),
     linker=LinkerConfig(case="sensitive", min_length=3, stop_words=["the"]),
     files={"mapping.safetensors": FileConfig(12, "a" * 64)},
 )
@@ -200,8 +200,8 @@ def test_types_are_checked_when_a_config_is_made(changes, message):
         lambda: BaseModelConfig("user/base", 100, 16, None),
         lambda: MappingConfig("transformer", 8, 16),
         lambda: MappingConfig("mlp", 8, 16, 2.5),
-        lambda: InjectionConfig(form="append"),
-        lambda: InjectionConfig(separator=None),
+        lambda: MapTuningConfig(form="append"),
+        lambda: MapTuningConfig(separator=None),
         lambda: LinkerConfig(case="mixed"),
         lambda: LinkerConfig(stop_words="the"),
         lambda: replace(PLUGIN_CONFIG, mapping=None),

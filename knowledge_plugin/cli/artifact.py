@@ -77,7 +77,7 @@ def _plugin_values(plugin: KnowledgePlugin) -> dict[str, Any]:
         "mapping parameters": sum(p.numel() for p in plugin.mapping.parameters()),
         "looks untrained": looks_untrained(plugin.mapping),
         "training": None if plugin.config.training is None else asdict(plugin.config.training),
-        "form": plugin.config.injection.form,
+        **asdict(plugin.config.injection),
         "knowledge base": None if reference is None else asdict(reference),
         "files": files,
     }
@@ -88,14 +88,13 @@ def _in_words(plugin: KnowledgePlugin, values: dict[str, Any]) -> dict[str, obje
     config, kb = plugin.config, plugin.knowledge_base.config
     mapping = f"{config.mapping.kind}, {config.mapping.input_dim} to {config.mapping.output_dim}"
     mapping += f", {values['mapping parameters']} parameters"
-    how = "put before the mention" if config.injection.form == "concat" else "put in the mention's place"
     reference = config.knowledge_base
     learned = "trained" if config.training is None else f"learned by {config.training.objective!r}"
     return {
         "made for": f"{config.base_model.name or 'an unnamed model'} ({config.base_model.vocab_size} words, "
         f"{config.base_model.embedding_dim} wide)",
         "mapping": f"{mapping}; {'looks untrained' if values['looks untrained'] else learned}",
-        "form": f"{config.injection.form}: the entity is {how}",
+        **config.injection.in_words(),
         "linker": "none: mentions must be given" if kb.linker == "external" else "dictionary, over the names",
         **_kb_in_words(plugin.knowledge_base),
         "lies in": "the plugin" if reference is None else f"{reference.repo_id}, at {reference.revision}",

@@ -16,7 +16,7 @@ from torch.utils.data import IterableDataset
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from knowledge_plugin.config import Form
+from knowledge_plugin.config import Form, TokenInjectionConfig
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
@@ -104,9 +104,7 @@ class MapTuningTrainer(Trainer):
         if processing_class is None and data_collator is None:
             raise TrainingError(f"a tokenizer is needed to make batches. {_TYPE_TOKENIZER}")
         if processing_class is not None:
-            lacking = self.objective.missing(
-                model, base_tokenizer(processing_class), form or plugin.config.injection.form
-            )
+            lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
         self.plugin = plugin
@@ -139,8 +137,10 @@ class MapTuningTrainer(Trainer):
             self.plugin.results = []  # they were another mapping's
             self._started = time.monotonic()
             afterwards.callback(self._end_record)
-            if hook.attachment is not None:  # the mapping learns for this form, and is to be attached in it
-                injection = replace(self.plugin.config.injection, form=hook.attachment.form)
+            injection = self.plugin.config.injection
+            # The mapping learns for this form, and is to be attached in it.
+            if hook.attachment is not None and isinstance(injection, TokenInjectionConfig):
+                injection = replace(injection, form=hook.attachment.form)
                 self.plugin.config = replace(self.plugin.config, injection=injection)
             afterwards.enter_context(frozen(model, self.base_dropout))
             afterwards.enter_context(config_kept(model))
@@ -319,6 +319,11 @@ class MapTuningTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         self.plugin.mapping.load(Path(str(self.state.best_model_checkpoint)) / MAPPING_NAME)
+
+
+def _form(plugin: KnowledgePlugin) -> Form:
+    injection = plugin.config.injection
+    return injection.form if isinstance(injection, TokenInjectionConfig) else "concat"
 
 
 class _CountEpochs(TrainerCallback):

@@ -9,7 +9,6 @@ from knowledge_plugin.config import (
     BaseModelConfig,
     FileConfig,
     FingerprintConfig,
-    InjectionConfig,
     KnowledgeBaseConfig,
     KnowledgeBaseReference,
     KnowledgePluginConfig,
@@ -17,6 +16,7 @@ from knowledge_plugin.config import (
     MappingConfig,
 )
 from knowledge_plugin.hub.card import render_card, sealed
+from knowledge_plugin.methods.map_tuning.config import MapTuningConfig
 from knowledge_plugin.results import EvaluationResult, Score
 
 FOLDER = Path(__file__).with_name("cards")
@@ -73,7 +73,7 @@ def snapshots() -> dict[str, str]:
         "org/base",
         base_revision=SHA[:40],
         mapping=MappingConfig("mlp", 8, 16, 32),
-        injection=InjectionConfig(form="replace"),
+        injection=MapTuningConfig(form="replace"),
         linker=LinkerConfig("sensitive", 3, ["of", "the"]),
         files={"mapping.safetensors": FileConfig(1_052_512, SHA)},
         knowledge_base=KnowledgeBaseReference("org/towns-kb", SHA[:40]),

@@ -1,0 +1,74 @@
+"""The open registry of injection methods: the ways in which a plugin's knowledge enters a model.
+
+``config.injection.method`` of a plugin names one. Those of this package are registered by
+:mod:`knowledge_plugin.methods`; another package registers its own by an entry point::
+
+    [project.entry-points."knowledge_plugin.methods"]
+    my-method = "my_package:METHOD"  # a Method
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from knowledge_plugin.errors import ConfigError
+
+GROUP = "knowledge_plugin.methods"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way in.
+
+    Attributes:
+        name: What ``config.injection.method`` says.
+        config: The section ``injection`` of ``config.json``: a subclass of
+            :class:`~knowledge_plugin.config.InjectionConfig`.
+        configure: From a model, a knowledge base and whatever settings the method has, to the sections ``mapping`` and
+            ``injection`` of an untrained plugin.
+        network: From the config of a plugin to its mapping network, untrained.
+        hook: From the config, the placed vectors, the mapping network, the model and the first free token id to what
+            :meth:`~knowledge_plugin.KnowledgePlugin.attach` hangs on the model.
+        origin: In words, for docs and cards: whose method it is, and where it differs from what they published.
+    """
+
+    name: str
+    config: type
+    configure: Callable[..., tuple[Any, Any]]
+    network: Callable[..., Any]
+    hook: Callable[..., Any]
+    origin: str
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def register_method(method: Method) -> None:
+    """Make a method known.
+
+    Raises:
+        ConfigError: Another one has its name.
+    """
+    if _METHODS.setdefault(method.name, method) is not method:
+        raise ConfigError(f"there is an injection method called {method.name!r} already. Give yours another name.")
+
+
+def find_method(name: object) -> Method:
+    """Return a method by its name; packages that are installed are asked only for one that is not known yet.
+
+    Raises:
+        ConfigError: Nobody knows it.
+    """
+    if isinstance(name, str) and name not in _METHODS:
+        for entry in entry_points(group=GROUP, name=name):
+            register_method(entry.load())
+    if not isinstance(name, str) or name not in _METHODS:
+        known = sorted({*_METHODS, *(entry.name for entry in entry_points(group=GROUP))})
+        raise ConfigError(
+            f"method: expected one of {', '.join(map(repr, known))}, found {name!r:.80}. A method of another package "
+            "is known once that package is installed."
+        )
+    return _METHODS[name]

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from knowledge_plugin import registry
+from knowledge_plugin.errors import ConfigError
+from knowledge_plugin.registry import find_method, register_method
+
+
+@pytest.fixture
+def _known(monkeypatch):
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"'map-tuning'.*found 'mind-reading'"):
+        find_method("mind-reading")
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(ConfigError, match="found None"):
+        find_method(None)
+
+
+@pytest.mark.usefixtures("_known")
+def test_a_second_method_of_one_name_is_refused():
+    method = replace(find_method("map-tuning"), origin="another")
+    with pytest.raises(ConfigError, match="already"):
+        register_method(method)
+
+
+OTHER = replace(find_method("map-tuning"), name="other")
+
+
+@pytest.mark.usefixtures("_known")
+def test_another_package_brings_a_method_by_an_entry_point(monkeypatch):
+    entry = EntryPoint("other", f"{__name__}:OTHER", registry.GROUP)
+    monkeypatch.setattr(
+        registry,
+        "entry_points",
+        lambda group, name=None: [entry] if group == registry.GROUP and name in (None, "other") else [],
+    )
+    monkeypatch.setattr(EntryPoint, "load", lambda self: OTHER)
+    assert find_method("other") is OTHER
+    with pytest.raises(ConfigError, match="'other'"):
+        find_method("nobody's")
