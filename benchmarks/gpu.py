@@ -23,7 +23,7 @@ from benchmarks.results import machine, row, save, show
 from benchmarks.timing import alternate, median, ratios
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.injection.compilation import tell_hooks_apart
-from knowledge_plugin.injection.hook import EmbeddingHook
+from knowledge_plugin.injection.embedding_hook import EmbeddingHook
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.virtual_ids import VirtualIds
 from knowledge_plugin.training.objectives import find_objective

@@ -6,7 +6,7 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from knowledge_plugin import KnowledgePlugin
-from knowledge_plugin.injection.hook import EmbeddingHook
+from knowledge_plugin.injection.embedding_hook import EmbeddingHook
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.virtual_ids import VirtualIds
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from knowledge_plugin.evaluation.controls import random, shuffled, zero
-from knowledge_plugin.injection.hook import EmbeddingHook
+from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.plugin import KnowledgePlugin
@@ -38,7 +38,7 @@ class Condition:
 
 
 def find_conditions(
-    controls: Iterable[str], plugin: KnowledgePlugin, hook: EmbeddingHook, seed: int
+    controls: Iterable[str], plugin: KnowledgePlugin, hook: Hook, seed: int
 ) -> dict[str, Callable[[], Condition]]:
     """Return what makes each condition, the plugin among them, in the order of a report.
 
@@ -71,7 +71,7 @@ def _untrained(mapping: MappingNetwork, seed: int) -> MappingNetwork:
 
 
 @contextmanager
-def behind(hook: EmbeddingHook, condition: Condition) -> Iterator[None]:
+def behind(hook: Hook, condition: Condition) -> Iterator[None]:
     """Put other vectors, or another mapping, behind the virtual tokens; afterwards, the plugin's own are back."""
     vectors, mapping = hook.vectors, hook.mapping
     try:

@@ -37,7 +37,7 @@ from knowledge_plugin.evaluation.running import Run, run_conditions
 from knowledge_plugin.evaluation.tasks import ClassTask, Task, find_task, predicts_words
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.embeddings import bare_model
-from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
+from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import Linker
@@ -263,7 +263,7 @@ def _attached(
     tokenizer: PreTrainedTokenizerBase,
     linker: Linker | None,
     form: Form | None,
-) -> Iterator[tuple[Attachment, EmbeddingHook]]:
+) -> Iterator[tuple[Attachment, Hook]]:
     """Attach the plugin, or take it as it is attached; nothing else may be."""
     there = attachments(model)
     if not there:

@@ -20,7 +20,7 @@ from knowledge_plugin.evaluation.metrics import (
 )
 from knowledge_plugin.evaluation.readings import Reading
 from knowledge_plugin.evaluation.tasks import Answers, Task
-from knowledge_plugin.injection.hook import EmbeddingHook
+from knowledge_plugin.injection.hook import Hook
 
 
 class Run:
@@ -69,7 +69,7 @@ def run_conditions(
     task: Task,
     readings: Mapping[str, Reading],
     metric: Metric | MetricFunction,
-    hook: EmbeddingHook,
+    hook: Hook,
     *,
     batch_size: int,
     progress: bool,

@@ -17,7 +17,7 @@ from knowledge_plugin.errors import AttachmentError, MentionError
 from knowledge_plugin.injection.compilation import forget_compiled_code, tell_hooks_apart
 from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
 from knowledge_plugin.injection.generation import guard_generation, unguard_generation
-from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
+from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.injection.prompt_embeds import check_takes_embeddings, look_up
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
@@ -72,7 +72,7 @@ class Attachment:
         ...     model(**tokenizer("The museum in Graz", return_tensors="pt"))
     """
 
-    def __init__(self, model: nn.Module, hook: EmbeddingHook, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
+    def __init__(self, model: nn.Module, hook: Hook, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         assert hook.source is not None
         assert hook.sources is not None
         self.model = model
@@ -246,9 +246,7 @@ class Attachment:
             raise AttachmentError("this plugin is detached already. Type: attachment = plugin.attach(model, tokenizer)")
 
 
-def attach(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, hook: EmbeddingHook, source: KnowledgeSource
-) -> Attachment:
+def attach(model: nn.Module, tokenizer: PreTrainedTokenizerBase, hook: Hook, source: KnowledgeSource) -> Attachment:
     """Hang a hook on a model, and make the tokenizer that links for all plugins of the model.
 
     Raises:

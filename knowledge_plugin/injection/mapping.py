@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
 from knowledge_plugin.config import MappingConfig
-from knowledge_plugin.errors import ArtifactError, MappingError
+from knowledge_plugin.injection.network import Network
 
 DEFAULT_HIDDEN_DIM = 512
 
 
-class MappingNetwork(nn.Module):
+class MappingNetwork(Network):
     """Carries entity vectors ``[n, input_dim]`` to virtual word-embedding rows ``[n, output_dim]``.
 
     ``"affine"`` is ``M(e) = W e + b`` of map-tuning (Zhang et al., ACL 2023, section 3). ``"mlp"`` puts a hidden layer
@@ -51,46 +47,6 @@ class MappingNetwork(nn.Module):
             weight, bias = (parameter.to(vectors.device, dtype) for parameter in layer.parameters())
             hidden = F.linear(hidden if i == 0 else _gelu(hidden), weight, bias)
         return hidden.to(vectors.dtype)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    def save(self, path: Path) -> None:
-        """Write the weights as safetensors, in float32 whatever they are here.
-
-        Raises:
-            MappingError: A weight is NaN or infinite. Nothing is written.
-        """
-        tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        for name, tensor in tensors.items():
-            if not bool(tensor.isfinite().all()):
-                raise MappingError(
-                    f"{name} of the mapping network holds NaN or infinity: training has diverged. Nothing was saved. "
-                    "Train it anew with a smaller learning rate, or load an earlier checkpoint."
-                )
-        save_file(tensors, path, {"format": "pt"})
-
-    def load(self, path: Path) -> None:
-        """Read weights that :meth:`save` wrote.
-
-        Raises:
-            ArtifactError: The file is no whole safetensors file.
-            MappingError: Weights are missing, of another shape or dtype, or not finite.
-        """
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ArtifactError(f"{path} is no whole safetensors file: {error}. Download or save it again.") from error
-        expected = self.state_dict()
-        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        if shapes != {name: list(tensor.shape) for name, tensor in expected.items()}:
-            wanted = {name: list(tensor.shape) for name, tensor in expected.items()}
-            raise MappingError(f"{path}: expected the weights {wanted} that the config declares, found {shapes}.")
-        if not all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise MappingError(f"{path}: expected finite float32 weights, found other dtypes, NaN or infinity.")
-        self.load_state_dict(tensors)
 
 
 def _gelu(hidden: torch.Tensor) -> torch.Tensor:

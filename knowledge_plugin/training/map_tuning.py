@@ -19,7 +19,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from knowledge_plugin.config import Form, TokenInjectionConfig
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.attachment import Attachment
-from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
+from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
@@ -188,7 +188,7 @@ class MapTuningTrainer(Trainer):
             return super().predict(*args, **kwargs)
 
     @contextmanager
-    def _attached(self) -> Iterator[EmbeddingHook]:
+    def _attached(self) -> Iterator[Hook]:
         if (hook := self._find_hook()) is not None:
             if hook.attachment is not None and hook.attachment is not self._attachment:
                 self._use(hook.attachment)
@@ -212,10 +212,10 @@ class MapTuningTrainer(Trainer):
         if isinstance(self.data_collator, LinkingCollator):
             self.data_collator.use(attachment)
 
-    def _find_hook(self) -> EmbeddingHook | None:
+    def _find_hook(self) -> Hook | None:
         return next((hook for hook in find_hooks(self.model) if hook.mapping is self.plugin.mapping), None)
 
-    def _check_mentions(self, hook: EmbeddingHook) -> None:
+    def _check_mentions(self, hook: Hook) -> None:
         """Training without a mention would run to its end and teach the mapping nothing."""
         data: Any = self.train_dataset
         if data is None:

@@ -2,98 +2,56 @@ from __future__ import annotations
 
 import copy
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
+from torch import nn
 
-from knowledge_plugin import KnowledgePlugin
-from knowledge_plugin.errors import AttachmentError
-from knowledge_plugin.injection.hook import EmbeddingHook, find_hooks
+from knowledge_plugin.injection.embeddings import bare_model
+from knowledge_plugin.injection.hook import Hook, find_hooks
+from knowledge_plugin.injection.network import Network
 from knowledge_plugin.injection.placement import PlacedIndex
-from knowledge_plugin.injection.virtual_ids import VirtualIds
 
-V = 400
+
+class Nothing(Hook):
+    """Hangs on the model and does nothing."""
+
+    def attach(self, model: nn.Module) -> None:
+        self._handles.append(bare_model(model).register_forward_pre_hook(self.before))
+
+    def before(self, module, args):
+        return None
 
 
 @pytest.fixture
-def plugin(model, kb):
-    return KnowledgePlugin.for_model(model, kb)
+def hooks(model, kb):
+    made = [Nothing(PlacedIndex(kb), Network()) for _ in range(3)]
+    for hook in (made[1], made[0], made[2]):
+        hook.attach(model)
+    return made
 
 
-@pytest.fixture
-def hook(model, plugin):
-    ids = VirtualIds(V, len(plugin.knowledge_base))
-    hook = EmbeddingHook(PlacedIndex(plugin.knowledge_base), plugin.mapping, ids, V)
-    hook.attach(model)
-    yield hook
-    hook.detach(model)
+def test_hooks_are_found_in_the_order_in_which_they_were_made(model, hooks):
+    assert find_hooks(model) == hooks
 
 
-def test_virtual_ids_have_room_to_grow():
-    ids = VirtualIds(V, 10)
-    assert V in ids
-    assert V - 1 not in ids
-    assert V + 1000 in ids
-    assert ids.stop not in ids
+def test_they_detach_in_any_order(model, hooks):
+    before = len(model._forward_pre_hooks)
+    hooks[1].detach(model)
+    assert find_hooks(model) == [hooks[0], hooks[2]]
+    assert len(model._forward_pre_hooks) == before - 1
 
 
-def test_words_are_looked_up_and_virtual_ids_are_mapped(model, plugin, hook):
-    embedding = model.get_input_embeddings()
-    found = embedding(torch.tensor([[5, V + 2, 7], [V, V + 2, 0]]))
-    rows = plugin.word_embeddings([plugin.knowledge_base.entity_id(i) for i in (2, 0, 2)])
-    assert torch.equal(found[0, [0, 2]], embedding.weight[[5, 7]])
-    assert torch.equal(torch.stack([found[0, 1], found[1, 0], found[1, 1]]), rows)
+def test_a_copy_has_hooks_of_its_own_with_the_same_plugin(model, hooks):
+    twin = copy.deepcopy(model)
+    copied = find_hooks(twin)
+    assert [hook.number for hook in copied] == [hook.number for hook in hooks]
+    assert all(a is not b and a.mapping is b.mapping for a, b in zip(copied, hooks, strict=True))
+    copied[0].detach(twin)
+    assert len(find_hooks(twin)) == 2
+    assert find_hooks(model) == hooks
 
 
-def test_ids_given_by_name_work_too(model, hook):
-    embedding = model.get_input_embeddings()
-    assert torch.equal(embedding(input=torch.tensor([5, V])), embedding(torch.tensor([5, V])))
-
-
-def test_a_forward_that_fails_leaves_nothing_behind(model, hook):
-    embedding = model.get_input_embeddings()
-    with pytest.raises(IndexError):
-        embedding(torch.tensor([V, hook.ids.stop + 5]))
-    assert torch.equal(embedding(torch.tensor([5])), embedding.weight[[5]])
-
-
-def test_resized_embeddings_are_noticed(model, hook):
-    model.resize_token_embeddings(410, mean_resizing=False)
-    with pytest.raises(AttachmentError, match="resized"):
-        model(torch.tensor([[5, V]]))
-
-
-def test_threads_do_not_mix(model, hook):
-    batches = [torch.randint(0, V + 5, (2, 6)) for _ in range(32)]
-    with torch.no_grad():
-        expected = [model(batch).logits for batch in batches]
-
-        def forward(batch):
-            with torch.no_grad():
-                return model(batch).logits
-
-        with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(forward, batches))
-    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
-
-
-def test_a_copied_model_shares_the_plugin_and_works(model, hook):
-    copied = copy.deepcopy(model)
-    ids = torch.tensor([[5, V, 7]])
-    assert torch.equal(copied(ids).logits, model(ids).logits)
-    assert find_hooks(copied)[0].mapping is find_hooks(model)[0].mapping
-
-
-def test_a_pickled_model_works(model, hook):
-    ids = torch.tensor([[5, V, 7]])
-    assert torch.equal(pickle.loads(pickle.dumps(model))(ids).logits, model(ids).logits)
-
-
-def test_labels_never_hold_virtual_ids(hook, model):
-    seen = {}
-    model.register_forward_pre_hook(lambda module, args, kwargs: seen.update(kwargs), with_kwargs=True)
-    model(torch.tensor([[5, V]]), labels=torch.tensor([1]))
-    assert seen["labels"].tolist() == [1]
-    _, kwargs = hook._before_model(model, (), {"labels": torch.tensor([[5, V + 1]])})
-    assert kwargs["labels"].tolist() == [[5, -100]]
+def test_a_pickled_one_owns_no_handles(hooks):
+    other = pickle.loads(pickle.dumps(hooks[0]))
+    assert other._handles == []
+    assert other.number == hooks[0].number

@@ -6,8 +6,8 @@ from torch import nn
 
 from knowledge_plugin.config import KnowledgePluginConfig, MappingConfig, MappingKind
 from knowledge_plugin.errors import MappingError
+from knowledge_plugin.injection.embedding_hook import EmbeddingHook
 from knowledge_plugin.injection.embeddings import input_embedding
-from knowledge_plugin.injection.hook import EmbeddingHook
 from knowledge_plugin.injection.mapping import DEFAULT_HIDDEN_DIM, MappingNetwork
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.virtual_ids import VirtualIds
