@@ -39,6 +39,7 @@ MAX_WIDTH = 2**16
 MAX_FILES = 10_000
 MAX_HISTORY = 1_000
 MAX_MAPPING_WEIGHTS = 2**28
+MAX_LAYERS = 1_000
 
 MappingKind = Literal["affine", "mlp"]
 Form = Literal["concat", "replace"]
@@ -221,9 +222,13 @@ class MappingConfig:
             raise ConfigError(f"hidden_dim belongs to an 'mlp' mapping and to no other; kind is {self.kind!r}.")
         if self.hidden_dim is not None:
             check_bound("hidden_dim", self.hidden_dim, MAX_WIDTH)
-        widths = [self.input_dim, *([self.hidden_dim] if self.hidden_dim else []), self.output_dim]
-        weights = sum(i * o for i, o in pairwise(widths))
+        weights = sum(i * o for i, o in pairwise(self.widths))
         check_bound("number of weights of the mapping", weights, MAX_MAPPING_WEIGHTS)
+
+    @property
+    def widths(self) -> list[int]:
+        """What goes in, what is between, and what comes out."""
+        return [self.input_dim, *([self.hidden_dim] if self.hidden_dim else []), self.output_dim]
 
 
 @dataclass(frozen=True)
@@ -241,6 +246,10 @@ class InjectionConfig:
 
     def check(self, plugin: KnowledgePluginConfig) -> None:
         """Hold the section against the others of a plugin, or raise :class:`ConfigError`."""
+
+    def weights(self, mapping: MappingConfig) -> int:
+        """Return how many weights, biases among them, the mapping network has."""
+        return sum((i + 1) * o for i, o in pairwise(mapping.widths))
 
     def in_words(self) -> dict[str, str]:
         """Return the settings for people, by name."""
@@ -276,6 +285,45 @@ class TokenInjectionConfig(InjectionConfig):
         """Return the settings for people, by name."""
         how = "put before the mention" if self.form == "concat" else "put in the mention's place"
         return {"method": self.method, "form": f"{self.form}: the entity is {how}"}
+
+
+@dataclass(frozen=True)
+class LayerInjectionConfig(InjectionConfig):
+    """How knowledge enters layers of the model, of methods that look entries up where the text is read.
+
+    Attributes:
+        layers: Numbers of the layers, from 0, ascending.
+        key_dim: The first numbers of a vector, by which an entry is found; the rest is what it says. As wide as the
+            whole vector, it is both.
+        causal: Whether each token looks up for itself, as in decoders, where it must not see what follows.
+    """
+
+    layers: list[int] = field(default_factory=list)
+    key_dim: int = 1
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_bound("number of layers", len(self.layers), MAX_LAYERS)
+        for number in self.layers:
+            check_bound("number of a layer", number, MAX_LAYERS, lower=0)
+        if self.layers != sorted(set(self.layers)):
+            raise ConfigError(f"layers: expected numbers that ascend, found {self.layers!r:.80}.")
+        check_bound("key_dim", self.key_dim, MAX_WIDTH)
+
+    def value_start(self, dim: int) -> int:
+        """Return where in a vector of ``dim`` numbers begins what an entry says."""
+        return self.key_dim if self.key_dim < dim else 0
+
+    def lookup_weights(self, width: int, dim: int) -> int:
+        """Return how many weights a look-up has, from hidden states of ``width`` and keys to queries of ``dim``."""
+        pool = 0 if self.causal else (width + 1) * dim + dim + 1
+        return (width + 1) * dim + (self.key_dim + 1) * dim + pool + 1
+
+    def check(self, plugin: KnowledgePluginConfig) -> None:
+        """Hold the section against the others: keys are within vectors, and the network is of a size to be made."""
+        check_bound("key_dim", self.key_dim, plugin.mapping.input_dim)
+        check_bound("number of weights of the mapping", self.weights(plugin.mapping), MAX_MAPPING_WEIGHTS)
 
 
 @dataclass(frozen=True)

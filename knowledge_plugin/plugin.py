@@ -65,12 +65,7 @@ class KnowledgePlugin:
     """
 
     def __init__(self, config: KnowledgePluginConfig, mapping: MappingNetwork, knowledge_base: KnowledgeBase) -> None:
-        if config.mapping.input_dim != knowledge_base.config.dim:
-            raise MappingError(
-                f"the mapping takes vectors of width {config.mapping.input_dim}, but those of the knowledge base "
-                f"{knowledge_base.config.name!r} are {knowledge_base.config.dim} wide. Use the knowledge base that the "
-                "mapping was trained with, or train a new one: KnowledgePlugin.for_model(model, kb)"
-            )
+        _check_width(config, knowledge_base)
         self.config = config
         self.mapping = mapping
         self.knowledge_base = knowledge_base
@@ -393,6 +388,28 @@ class KnowledgePlugin:
             raise AttachmentError(f"{self!r} is not attached to this {type(model).__name__}.")
         mine[0].detach()
 
+    def swap(self, kb: KnowledgeBase) -> None:
+        """Exchange the knowledge base as a whole, without training; models that it is attached to see it at once.
+
+        Its vectors must come from the same encoder as those before. Single entries are changed by
+        :meth:`KnowledgeBase.upsert <knowledge_plugin.KnowledgeBase.upsert>` and ``remove``.
+
+        Raises:
+            MappingError: Its vectors are of another width.
+            AttachmentError: The plugin is attached, and its method puts tokens into texts: they would stand for other
+                entities. Detach, swap, attach.
+        """
+        _check_width(self.config, kb)
+        attached = [attachment for attachment in self._attachments if attachment.attached]
+        if any(attachment.source.ids for attachment in attached):
+            raise AttachmentError(
+                "swap: the plugin is attached, and its tokens stand for entities of the knowledge base that it has. "
+                "Type: attachment.detach(); plugin.swap(kb); plugin.attach(model, tokenizer)"
+            )
+        self.knowledge_base = kb
+        for attachment in attached:
+            attachment.use(kb)
+
     def prompt_embeds(self, text: str | list[str], **options: Any) -> torch.Tensor | list[torch.Tensor]:
         """Return the input embeddings of a prompt; see :meth:`Attachment.prompt_embeds`.
 
@@ -439,6 +456,15 @@ class KnowledgePlugin:
         if strict:
             raise IncompatibleModelError(message + ". If you know better: attach(..., strict=False)")
         warnings.warn(message, stacklevel=3)
+
+
+def _check_width(config: KnowledgePluginConfig, knowledge_base: KnowledgeBase) -> None:
+    if config.mapping.input_dim != knowledge_base.config.dim:
+        raise MappingError(
+            f"the mapping takes vectors of width {config.mapping.input_dim}, but those of the knowledge base "
+            f"{knowledge_base.config.name!r} are {knowledge_base.config.dim} wide. Use the knowledge base that the "
+            "mapping was trained with, or train a new one: KnowledgePlugin.for_model(model, kb)"
+        )
 
 
 def _choose_name(wanted: str | None, default: str, taken: list[str]) -> str:

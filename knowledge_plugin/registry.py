@@ -32,7 +32,10 @@ class Method:
         network: From the config of a plugin to its mapping network, untrained.
         hook: From the config, the placed vectors, the mapping network, the model and the first free token id to what
             :meth:`~knowledge_plugin.KnowledgePlugin.attach` hangs on the model.
-        origin: In words, for docs and cards: whose method it is, and where it differs from what they published.
+        origin: In words, for docs and cards: whose method it is, and that it differs from what they published.
+        citation: BibTeX of their paper.
+        reads: For cards, what a checkpoint does with it: "Attached, a frozen checkpoint ..."; empty where that depends
+            on the form in which entities are put into a text.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Method:
     network: Callable[..., Any]
     hook: Callable[..., Any]
     origin: str
+    citation: str
+    reads: str = ""
 
 
 _METHODS: dict[str, Method] = {}

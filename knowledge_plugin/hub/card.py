@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from knowledge_plugin.config import FORMAT_VERSION, KNOWLEDGE_BASE_FOLDER, MappingConfig, TrainingConfig
+from knowledge_plugin.config import FORMAT_VERSION, KNOWLEDGE_BASE_FOLDER, TrainingConfig
 from knowledge_plugin.hub.card_metadata import (
     front_matter,
     is_repo_id,
@@ -27,6 +27,7 @@ from knowledge_plugin.hub.card_metadata import (
 )
 from knowledge_plugin.hub.markdown import as_figure, as_literal, as_size, as_text
 from knowledge_plugin.hub.seal import Parts, merged, readdressed, sealed
+from knowledge_plugin.registry import find_method
 
 __all__ = ["keep_words", "merged", "publish_card", "render_card", "sealed", "write_card"]
 
@@ -78,6 +79,8 @@ def render_card(template: str, **values: Any) -> str:
     if "training" not in values and (training := getattr(values.get("config"), "training", None)) is not None:
         values["training"] = _settings(training)
     values["names"] = list(islice(values.get("names", ()), _NAMES))
+    if "method" not in values and (injection := getattr(values.get("config"), "injection", None)) is not None:
+        values["method"] = find_method(injection.method)
     body = _environment(*_FOLDERS).get_template(template).render(known | _OPTIONAL | values)
     body = _BLANK_LINES.sub("\n\n", body).strip()  # what vanished left blank lines behind; no value has any
     return f"{front_matter(_METADATA[template](**values))}\n{body}\n"
@@ -157,14 +160,9 @@ def _environment(*folders: str) -> jinja2.Environment:
         autoescape=False,  # Markdown, not HTML: each template hands what strangers wrote to `text` or `literal`
     )
     environment.filters |= {"text": as_text, "literal": as_literal, "size": as_size, "figure": as_figure}
-    environment.filters |= {"count": "{:,}".format, "parameters": _count_parameters}
+    environment.filters |= {"count": "{:,}".format}
     environment.tests["repo_id"] = is_repo_id
     return environment
-
-
-def _count_parameters(mapping: MappingConfig) -> int:
-    widths = [mapping.input_dim, *([mapping.hidden_dim] if mapping.hidden_dim else []), mapping.output_dim]
-    return sum((i + 1) * o for i, o in pairwise(widths))
 
 
 def _settings(training: TrainingConfig) -> dict[str, object]:

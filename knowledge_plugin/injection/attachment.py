@@ -15,13 +15,16 @@ from transformers import PreTrainedTokenizerBase
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, MentionError
 from knowledge_plugin.injection.compilation import forget_compiled_code, tell_hooks_apart
-from knowledge_plugin.injection.embeddings import embedding_modules, execution_device, input_embedding
+from knowledge_plugin.injection.embeddings import bare_model, execution_device, input_embedding
 from knowledge_plugin.injection.generation import guard_generation, unguard_generation
 from knowledge_plugin.injection.hook import Hook, find_hooks
-from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.layer_hook import LayerHook
+from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.prompt_embeds import check_takes_embeddings, look_up
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
 from knowledge_plugin.injection.tokenizer import knowledge_tokenizer
+from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Mention
 
 
@@ -33,9 +36,9 @@ class PluginStatus:
         name: What the plugin is called on this model.
         knowledge_base: Name of its knowledge base.
         entities: How many entities that has.
-        form: ``"concat"`` or ``"replace"``.
-        enabled: Whether it links now.
-        virtual_ids: First and last id of its range.
+        form: ``"concat"`` or ``"replace"``; ``None`` if its method puts no tokens into a text.
+        enabled: Whether it is on here and now.
+        virtual_ids: First and last id of its range; ``None`` likewise.
         modules: Names of the model's modules that it hangs on.
         embedding_device: Where the model looks words up.
         mapping_device: Where the weights of the mapping network are.
@@ -47,9 +50,9 @@ class PluginStatus:
     name: str
     knowledge_base: str
     entities: int
-    form: str
+    form: str | None
     enabled: bool
-    virtual_ids: tuple[int, int]
+    virtual_ids: tuple[int, int] | None
     modules: tuple[str, ...]
     embedding_device: str
     mapping_device: str
@@ -130,13 +133,13 @@ class Attachment:
         return self._source
 
     @property
-    def mapping(self) -> MappingNetwork:
+    def mapping(self) -> Network:
         """The mapping network of the plugin."""
         return self._hook.mapping
 
     @property
     def form(self) -> Form:
-        """``"concat"`` or ``"replace"``."""
+        """``"concat"`` or ``"replace"``, of a method that puts tokens into a text."""
         return self._source.form
 
     @property
@@ -150,15 +153,14 @@ class Attachment:
 
     def _describe(self) -> PluginStatus:
         hook, source = self._hook, self._source
-        on = set(map(id, embedding_modules(self.model)))
         return PluginStatus(
             name=source.name,
             knowledge_base=source.knowledge_base.config.name,
             entities=len(source.knowledge_base),
-            form=source.form,
+            form=source.form if hook.ids else None,
             enabled=source.enabled,
-            virtual_ids=(hook.ids.start, hook.ids.stop - 1),
-            modules=tuple(name for name, module in self.model.named_modules() if id(module) in on),
+            virtual_ids=(hook.ids.start, hook.ids.stop - 1) if hook.ids else None,
+            modules=tuple(name for name, module in self.model.named_modules() if hook.hangs_on(module)),
             embedding_device=str(execution_device(input_embedding(self.model))),
             mapping_device=str(hook.mapping.device),
             index_device=hook.vectors.where,
@@ -168,6 +170,8 @@ class Attachment:
 
     def explain(self, text: str) -> list[Mention]:
         """Return what this plugin links in a text: where, to which entity, with what score.
+
+        Of a method that looks entries up in layers, what the model looked up there, the best first.
 
         Of several plugins on the model each explains its own mentions; what overlaps a mention of a plugin that was
         attached earlier is not linked, and not here.
@@ -180,7 +184,20 @@ class Attachment:
         self._check_attached()
         if not isinstance(text, str):
             raise MentionError(f"explain: expected one text, found {type(text).__name__}. Call it for each text.")
+        if isinstance(self._hook, LayerHook):
+            return self._looked_up(text, self._hook)
         return [mention for mention, source in self._sources.find([text])[0] if source is self._source]
+
+    def _looked_up(self, text: str, hook: LayerHook) -> list[Mention]:
+        """Run the model on a text, and return what it looked up there: of the whole text, the best first."""
+        batch = dict(self.tokenizer(text, return_tensors="pt"))
+        batch = {name: tensor.to(execution_device(input_embedding(self.model))) for name, tensor in batch.items()}
+        if getattr(getattr(bare_model(self.model), "config", None), "is_encoder_decoder", False):
+            batch["decoder_input_ids"] = batch["input_ids"]
+        with hook.logging() as forwards, torch.no_grad():
+            self.model(**batch)
+        found = sorted(hook.found_by(forwards).items(), key=lambda item: -item[1])
+        return [Mention(0, len(text), self._source.knowledge_base.entity_id(row), score) for row, score in found]
 
     @overload
     def prompt_embeds(self, text: str, **options: Any) -> torch.Tensor: ...
@@ -209,6 +226,8 @@ class Attachment:
         self._check_attached()
         if options.get("return_tensors") is not None:
             raise ValueError("return_tensors: expected none, since each prompt comes back as a tensor of its own.")
+        if not self._source.ids:
+            raise AttachmentError("this plugin enters layers of the model: a prompt's embeddings do not hold it.")
         check_takes_embeddings(self.model, self._source.ids.start)
         encoded = self.tokenizer(text, **options)
         embeds = [
@@ -216,6 +235,11 @@ class Attachment:
             for ids in ([encoded["input_ids"]] if isinstance(text, str) else encoded["input_ids"])
         ]
         return embeds[0] if isinstance(text, str) else embeds
+
+    def use(self, knowledge_base: KnowledgeBase) -> None:
+        """Look entries up in another knowledge base from now on; see :meth:`KnowledgePlugin.swap`."""
+        self._source.knowledge_base = knowledge_base
+        self._hook.vectors = PlacedIndex(knowledge_base, self._hook.vectors.gpu)
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
@@ -255,7 +279,8 @@ def attach(model: nn.Module, tokenizer: PreTrainedTokenizerBase, hook: Hook, sou
     sources = next((a._sources for a in attachments(model)), None) or KnowledgeSources()
     # First whatever refuses or warns, which may be an error too: until then the model has not been touched.
     linking = knowledge_tokenizer(tokenizer, sources)
-    sources.check(source)
+    if source.ids:
+        sources.check(source)
     if forget_compiled_code():
         warnings.warn(
             "something was compiled in this process before the plugin was attached. If it ran this model, it would not "
@@ -267,7 +292,8 @@ def attach(model: nn.Module, tokenizer: PreTrainedTokenizerBase, hook: Hook, sou
     hook.source, hook.sources = source, sources
     hook.attach(model)
     guard_generation(model)
-    sources.add(source)
+    if source.ids:
+        sources.add(source)
     return Attachment(model, hook, linking)
 
 

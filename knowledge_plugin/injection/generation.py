@@ -49,7 +49,7 @@ class GenerationGuard:
         return type(self.model).generate(self.model, *args, **kwargs)  # type: ignore[attr-defined]
 
     def _check(self, args: tuple, kwargs: dict) -> None:
-        hooks = find_hooks(self.model)
+        hooks = [hook for hook in find_hooks(self.model) if hook.ids]
         prompt = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
         if not isinstance(prompt, torch.Tensor) or not any(hook.ids.any_in(prompt) for hook in hooks):
             return
@@ -65,7 +65,8 @@ class GenerationGuard:
                 )
         assistant = kwargs.get("assistant_model")
         if assistant is not None and kwargs.get("assistant_tokenizer") is None:  # else it is given text, not ids
-            known = {(hook.ids.start, hook.mapping.config.input_dim) for hook in find_hooks(bare_model(assistant))}
+            others = [hook for hook in find_hooks(bare_model(assistant)) if hook.ids]
+            known = {(hook.ids.start, hook.mapping.config.input_dim) for hook in others}
             if not known >= {(hook.ids.start, hook.mapping.config.input_dim) for hook in hooks}:
                 raise GenerationError(
                     "the assistant model does not know the virtual ids in this prompt. Attach a plugin of the same "

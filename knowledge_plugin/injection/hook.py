@@ -31,7 +31,7 @@ class Hook:
     Args:
         vectors: Gives entity vectors for rows.
         mapping: The mapping network, looked up anew at each call.
-        ids: The virtual ids of the plugin; ``None`` if it puts no tokens into a text.
+        ids: The virtual ids of the plugin; the empty range if it puts no tokens into a text.
 
     Attributes:
         source: What the plugin brings into a text.
@@ -40,10 +40,10 @@ class Hook:
         number: Hooks that were made later have larger ones.
     """
 
-    def __init__(self, vectors: PlacedIndex, mapping: Network, ids: VirtualIds | None = None) -> None:
+    def __init__(self, vectors: PlacedIndex, mapping: Network, ids: VirtualIds) -> None:
         self.vectors = vectors
         self.mapping: Any = mapping
-        self.ids: Any = ids
+        self.ids = ids
         self.source: KnowledgeSource | None = None
         self.sources: KnowledgeSources | None = None
         self.attachment: Any = None
@@ -58,6 +58,10 @@ class Hook:
     def attach(self, model: nn.Module) -> None:
         """Hang on a model; what is hung on the model itself is how :func:`find_hooks` finds it."""
         raise NotImplementedError
+
+    def hangs_on(self, module: nn.Module) -> bool:
+        """Return whether it changes what comes out of a module."""
+        return any(getattr(function, "__self__", None) is self for function in module._forward_hooks.values())
 
     def detach(self, model: nn.Module) -> None:
         """Take every hook off a model again."""

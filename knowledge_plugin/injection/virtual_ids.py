@@ -20,11 +20,21 @@ class VirtualIds:
         self.start = start
         self.stop = start + max(_MIN_CAPACITY, 2 * rows)
 
+    @classmethod
+    def none(cls) -> VirtualIds:
+        """Return the empty range, of a method that puts no tokens into a text."""
+        ids = cls(0, 0)
+        ids.stop = ids.start
+        return ids
+
+    def __bool__(self) -> bool:
+        return self.stop > self.start
+
     def __contains__(self, token_id: int) -> bool:
         return self.start <= token_id < self.stop
 
     def __repr__(self) -> str:
-        return f"VirtualIds({self.start}, ..., {self.stop - 1})"
+        return f"VirtualIds({self.start}, ..., {self.stop - 1})" if self else "VirtualIds.none()"
 
     def mask(self, ids: torch.Tensor) -> torch.Tensor:
         """Return where a tensor of token ids holds virtual ids of this range."""
@@ -33,4 +43,4 @@ class VirtualIds:
     def any_in(self, ids: torch.Tensor) -> bool:
         """Return whether a tensor of token ids holds a virtual id of this range."""
         # Words lie below every range, so that plain text is told from its largest id alone.
-        return ids.numel() > 0 and int(ids.max()) >= self.start and bool(self.mask(ids).any())
+        return bool(self) and ids.numel() > 0 and int(ids.max()) >= self.start and bool(self.mask(ids).any())

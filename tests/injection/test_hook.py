@@ -10,6 +10,7 @@ from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.network import Network
 from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.injection.virtual_ids import VirtualIds
 
 
 class Nothing(Hook):
@@ -24,7 +25,7 @@ class Nothing(Hook):
 
 @pytest.fixture
 def hooks(model, kb):
-    made = [Nothing(PlacedIndex(kb), Network()) for _ in range(3)]
+    made = [Nothing(PlacedIndex(kb), Network(), VirtualIds.none()) for _ in range(3)]
     for hook in (made[1], made[0], made[2]):
         hook.attach(model)
     return made

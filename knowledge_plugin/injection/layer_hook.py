@@ -1,0 +1,158 @@
+"""Hooks on layers: entries are looked up where the text is read, and no token is put into it.
+
+What belongs to one forward is kept by the thread that runs it and dropped when the forward ends; nothing stays on the
+model between calls, so threads and batches cannot mix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from knowledge_plugin.config import LayerInjectionConfig
+from knowledge_plugin.injection.embeddings import bare_model
+from knowledge_plugin.injection.hook import Hook
+from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.injection.virtual_ids import VirtualIds
+
+IGNORED = -100  # of a place where no entry is known to be the right one
+
+
+@dataclass
+class Forward:
+    """What one forward through the model has looked at so far.
+
+    Attributes:
+        mask: ``[batch, length]``, true where there is text; ``None`` if nothing says so.
+        texts: How many texts; ``None`` if nothing says so.
+        scores: Of each look-up, ``[batch, s, m]``: for training, of all entries that were shown; else of those found.
+        rows: Of each look-up, which rows the scores are of: ``[batch, s, m]``, or ``[m]`` if the same everywhere.
+        kept: Of the hook's own.
+    """
+
+    mask: torch.Tensor | None = None
+    texts: int | None = None
+    scores: list[torch.Tensor] = field(default_factory=list)
+    rows: list[torch.Tensor] = field(default_factory=list)
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+
+class LayerHook(Hook):
+    """One plugin on the layers of one model.
+
+    Args:
+        vectors: Gives entity vectors for rows.
+        mapping: The mapping network.
+        config: Which layers, and how vectors are divided.
+    """
+
+    def __init__(self, vectors: PlacedIndex, mapping: Network, config: LayerInjectionConfig) -> None:
+        super().__init__(vectors, mapping, VirtualIds.none())
+        self.config = config
+        self._shown: torch.Tensor | None = None
+
+    def attach(self, model: nn.Module) -> None:
+        """Hang on the model, so that a forward has a beginning and an end; subclasses hang on layers too."""
+        bare = bare_model(model)
+        self._handles.append(bare.register_forward_pre_hook(self._begin, with_kwargs=True))
+        self._handles.append(bare.register_forward_hook(self._end, always_call=True))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it does anything here and now: another thread may have switched it off for itself."""
+        return (self.source is None or self.source.enabled) and (self._shown is None or len(self._shown) > 0)
+
+    @contextmanager
+    def showing(self, rows: torch.Tensor) -> Iterator[None]:
+        """Within, the model sees these rows ``[n]`` of the knowledge base and no others; of none, it is the base."""
+        before, self._shown = self._shown, rows
+        try:
+            yield
+        finally:
+            self._shown = before
+
+    def shown_rows(self) -> torch.Tensor | None:
+        """Return the rows that :meth:`showing` was told, ``None`` for all."""
+        return self._shown
+
+    # ---- a forward ------------------------------------------------------------------------------------------------
+
+    def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        mask = kwargs.get("attention_mask")
+        if mask is None and len(args) > 1 and isinstance(args[1], torch.Tensor):
+            mask = args[1]
+        is_mask = isinstance(mask, torch.Tensor) and mask.dim() == 2
+        read = [kwargs.get(name) for name in ("decoder_input_ids", "input_ids", "inputs_embeds")]
+        texts = next((len(tensor) for tensor in (*read, *args) if isinstance(tensor, torch.Tensor)), None)
+        self._local.forward = Forward(mask.bool() if is_mask else None, texts)  # type: ignore[union-attr]
+
+    def _end(self, model: nn.Module, args: tuple, output: Any) -> None:
+        if (log := getattr(self._local, "log", None)) is not None:
+            log.append(self.forward)
+        # A checkpointed layer runs once more while gradients are computed, and looks up the same again.
+        if not torch.is_grad_enabled():
+            self._local.forward = None
+
+    @property
+    def forward(self) -> Forward:
+        """What belongs to the forward that this thread is in; a layer that is run by itself is one of its own."""
+        if getattr(self._local, "forward", None) is None:
+            return Forward()
+        return self._local.forward
+
+    @contextmanager
+    def logging(self) -> Iterator[list[Forward]]:
+        """Within, what the forwards of this thread looked at is kept, in order."""
+        before, self._local.log = getattr(self._local, "log", None), []
+        try:
+            yield self._local.log
+        finally:
+            self._local.log = before
+
+    def mask_of(self, hidden: torch.Tensor) -> torch.Tensor | None:
+        """Return the mask for hidden states ``[batch, length, width]``; some models pad a text once more themselves."""
+        mask = self.forward.mask
+        if mask is None or mask.shape[0] != hidden.shape[0] or mask.shape[1] > hidden.shape[1]:
+            return None
+        return functional.pad(mask, (0, hidden.shape[1] - mask.shape[1])).to(hidden.device)
+
+    # ---- what was looked at ---------------------------------------------------------------------------------------
+
+    def found_by(self, forwards: list[Forward]) -> dict[int, float]:
+        """Return the best score of each row that was found in some forwards."""
+        best: dict[int, float] = {}
+        for forward in forwards:
+            for rows, scores in zip(forward.rows, forward.scores, strict=True):
+                for row, score in zip(
+                    rows.expand_as(scores).flatten().tolist(), scores.detach().flatten().tolist(), strict=True
+                ):
+                    best[row] = max(score, best.get(row, score))
+        return best
+
+    def lookup_loss(self, forward: Forward, gold: torch.Tensor) -> torch.Tensor | None:
+        """Return how far the look-ups of a forward are from the entries that are known to be right.
+
+        Cross-entropy over the entries that were shown, mean over places. It is not of the papers: it teaches in minutes
+        what they learn in days from the answers alone.
+
+        Args:
+            forward: Within :meth:`showing`.
+            gold: Which of the shown rows, int64 ``[batch, s]`` with -100 where nobody knows; ``s`` is 1 or the length.
+        """
+        losses = []
+        for scores in forward.scores:
+            at = gold if scores.shape[1] == gold.shape[1] else gold.amax(1, keepdim=True)
+            at = at.to(scores.device)
+            if bool((at != IGNORED).any()):
+                losses.append(functional.cross_entropy(scores.flatten(0, 1), at.flatten(), ignore_index=IGNORED))
+        return torch.stack(losses).mean() if losses else None
+
+    def __getstate__(self) -> dict:
+        return super().__getstate__() | {"_shown": None}

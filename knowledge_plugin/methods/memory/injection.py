@@ -1,0 +1,103 @@
+"""The memory's way in: entries are read by attention beside the feed-forward (PlugLM, Cheng et al., 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from knowledge_plugin.config import KnowledgePluginConfig, MappingConfig, MappingKind
+from knowledge_plugin.injection.embeddings import bare_model
+from knowledge_plugin.injection.feed_forward_hook import FeedForwardHook, TermNetwork
+from knowledge_plugin.injection.lookup import Found, Lookup
+from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.methods.layers import chosen, is_causal, shape
+from knowledge_plugin.methods.memory.config import MemoryConfig
+
+
+class _Reader(nn.Module):
+    """One layer's: looks up, and reads what was found with attention."""
+
+    def __init__(self, width: int, value_dim: int, config: MemoryConfig) -> None:
+        super().__init__()
+        self.lookup = Lookup(width, config.key_dim, config.lookup_dim, config.causal)
+        self.heads = config.heads
+        self.query = nn.Linear(width, width)
+        self.key, self.value = nn.Linear(value_dim, width), nn.Linear(value_dim, width)
+        self.output = nn.Linear(width, width)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+        self.beta = nn.Parameter(torch.full((config.heads,), 10.0))  # of each head: how much the look-up's score counts
+
+    def forward(self, hidden: torch.Tensor, found: Found, values: torch.Tensor) -> torch.Tensor:
+        (batch, length, width), h = hidden.shape, self.heads
+        query = self.query(hidden).view(batch, length, h, 1, -1)
+        key, value = (
+            layer(values).view(*values.shape[:-1], h, width // h).transpose(2, 3) for layer in (self.key, self.value)
+        )  # [batch, s, h, m, width / h]; with s = 1 all tokens share the entries of their text
+        logits = (query * key).sum(-1) * (width // h) ** -0.5  # [batch, length, h, m]
+        weights = (logits + self.beta[:, None] * found.scores.unsqueeze(2)).softmax(-1)
+        return self.output((weights.unsqueeze(-2) @ value).reshape(batch, length, width))
+
+
+class MemoryNetwork(TermNetwork):
+    """Adds ``O · attention(x; found entries)`` to a feed-forward, with the look-up's cosine in the logits.
+
+    ``softmax(q kᵀ / √d + β cos)`` over the entries that were found, ``β`` learned for each head, as PlugLM's multi-head
+    reading; its output projection begins as zeros, so that an untrained reader adds nothing. Each chosen layer looks
+    up for itself.
+
+    Args:
+        config: Of the plugin.
+    """
+
+    def __init__(self, config: KnowledgePluginConfig) -> None:
+        super().__init__()
+        injection, mapping = config.injection, config.mapping
+        assert isinstance(injection, MemoryConfig)
+        self.value_start = injection.value_start(mapping.input_dim)
+        value_dim = mapping.input_dim - self.value_start
+        self.readers = nn.ModuleList(_Reader(mapping.output_dim, value_dim, injection) for _ in injection.layers)
+
+    def lookup(self, number: int) -> Lookup:
+        """Return what a layer looks up with."""
+        return self.readers[number].lookup  # type: ignore[return-value]
+
+    def forward(self, number: int, hidden: torch.Tensor, found: Found) -> torch.Tensor:
+        """Return the term ``[batch, length, width]``."""
+        return self.readers[number](hidden, found, found.vectors[..., self.value_start :])
+
+
+def configure(
+    model: nn.Module,
+    kb: KnowledgeBase,
+    mapping: MappingKind | None = None,
+    *,
+    layers: Sequence[int] | None = None,
+    key_dim: int | None = None,
+    top: int = 5,
+    lookup_dim: int = 128,
+    heads: int | None = None,
+) -> tuple[MappingConfig, MemoryConfig]:
+    """Return the sections ``mapping`` and ``injection`` of an untrained plugin."""
+    config: Any = bare_model(model).config
+    injection = MemoryConfig(
+        layers=chosen(model, layers, 1),
+        key_dim=key_dim or kb.config.dim,
+        causal=is_causal(model),
+        top=top,
+        lookup_dim=lookup_dim,
+        heads=heads if heads is not None else int(getattr(config.get_text_config(), "num_attention_heads", 1)),
+    )
+    return shape(model, kb, mapping), injection
+
+
+def make_hook(
+    config: KnowledgePluginConfig, vectors: PlacedIndex, mapping: MemoryNetwork, model: nn.Module, first_id: int
+) -> FeedForwardHook:
+    """Return what is hung on a model."""
+    assert isinstance(config.injection, MemoryConfig)
+    return FeedForwardHook(vectors, mapping, config.injection, config.injection.top)
