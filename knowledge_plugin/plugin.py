@@ -121,7 +121,10 @@ class KnowledgePlugin:
         base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
         shape, injection = kind.configure(model, kb, mapping, **settings)
         config = KnowledgePluginConfig(base_model, shape, injection)
-        return cls(config, kind.network(config).eval(), kb)
+        network = kind.network(config)
+        if kind.initialise is not None:
+            kind.initialise(network, config, model)
+        return cls(config, network.eval(), kb)
 
     @classmethod
     def from_pretrained(

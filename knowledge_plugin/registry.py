@@ -36,6 +36,7 @@ class Method:
         citation: BibTeX of their paper.
         reads: For cards, what a checkpoint does with it: "Attached, a frozen checkpoint ..."; empty where that depends
             on the form in which entities are put into a text.
+        initialise: What gives an untrained network, by its config, a start from the model; ``None`` if nothing does.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Method:
     origin: str
     citation: str
     reads: str = ""
+    initialise: Callable[..., None] | None = None
 
 
 _METHODS: dict[str, Method] = {}

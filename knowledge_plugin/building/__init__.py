@@ -2,6 +2,7 @@
 
 from knowledge_plugin.building.builder import build_knowledge_base
 from knowledge_plugin.building.graph_embedding import embed_graph
+from knowledge_plugin.building.key_values import key_value_vectors
 from knowledge_plugin.building.summary import BuildSummary
 
-__all__ = ["BuildSummary", "build_knowledge_base", "embed_graph"]
+__all__ = ["BuildSummary", "build_knowledge_base", "embed_graph", "key_value_vectors"]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
+from knowledge_plugin.config import LayerInjectionConfig
 from knowledge_plugin.evaluation.controls import random, shuffled, zero
 from knowledge_plugin.injection.hook import Hook
-from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.network import Network
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.plugin import KnowledgePlugin
+from knowledge_plugin.registry import find_method
 
 ControlName = Literal["none", "untrained", "shuffled", "random", "zero", "text"]
 
@@ -34,7 +36,7 @@ class Condition:
 
     way: str
     vectors: PlacedIndex | None = None
-    mapping: MappingNetwork | None = None
+    mapping: Network | None = None
 
 
 def find_conditions(
@@ -50,24 +52,39 @@ def find_conditions(
         hook: Its hook on the model.
         seed: Of shuffled and random vectors, and of fresh weights.
     """
-    kb, gpu = plugin.knowledge_base, hook.vectors.gpu
+    kb, gpu, keys = plugin.knowledge_base, hook.vectors.gpu, key_dim_of(plugin)
     makers: dict[str, Callable[[], Condition]] = {
         "none": lambda: Condition("plain"),
         PLUGIN: lambda: Condition("linked"),
-        "untrained": lambda: Condition("linked", mapping=_untrained(plugin.mapping, seed)),
-        "shuffled": lambda: Condition("linked", PlacedIndex(shuffled(kb, seed), gpu)),
-        "random": lambda: Condition("linked", PlacedIndex(random(kb, seed), gpu)),
-        "zero": lambda: Condition("linked", PlacedIndex(zero(kb), gpu)),
+        "untrained": lambda: Condition("linked", mapping=_untrained(plugin, seed)),
+        "shuffled": lambda: Condition("linked", PlacedIndex(shuffled(kb, seed, key_dim=keys), gpu)),
+        "random": lambda: Condition("linked", PlacedIndex(random(kb, seed, key_dim=keys), gpu)),
+        "zero": lambda: Condition("linked", PlacedIndex(zero(kb, key_dim=keys), gpu)),
         "text": lambda: Condition("text"),
     }
     wanted = {PLUGIN, *controls}
     return {name: make for name, make in makers.items() if name in wanted}
 
 
-def _untrained(mapping: MappingNetwork, seed: int) -> MappingNetwork:
+def key_dim_of(plugin: KnowledgePlugin) -> int:
+    """Return how many numbers of a vector are the key by which an entry is found, 0 where entities are linked."""
+    injection = plugin.config.injection
+    return injection.key_dim if isinstance(injection, LayerInjectionConfig) else 0
+
+
+def _untrained(plugin: KnowledgePlugin, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MappingNetwork(mapping.config).to(mapping.device).eval()
+        network: Network = find_method(plugin.config.injection.method).network(plugin.config)
+        return network.to(plugin.mapping.device).eval()
+
+
+def under(hook: Hook | None, condition: Condition) -> AbstractContextManager[None]:
+    """Put a condition in place of the plugin; afterwards, the plugin's own is back."""
+    if hook is None or hook.source is None:
+        return nullcontext()
+    # What hangs on layers is asked whatever the tokens are.
+    return behind(hook, condition) if condition.way == "linked" else hook.source.switched_off()
 
 
 @contextmanager

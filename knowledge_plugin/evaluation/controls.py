@@ -12,11 +12,20 @@ from knowledge_plugin.errors import KnowledgeBaseError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 
 
-def shuffled(kb: KnowledgeBase, seed: int = 0) -> KnowledgeBase:
+def shuffled(kb: KnowledgeBase, seed: int = 0, *, key_dim: int = 0) -> KnowledgeBase:
     """Return a knowledge base with the same vectors under other entities; none keeps its own.
 
+    Where entries are found by a key, the key stays and what it leads to is another's: to shuffle whole vectors would
+    only number the entries anew.
+
+    Args:
+        kb: The knowledge base.
+        seed: Of the permutation.
+        key_dim: How many numbers of a vector, from the first on, are its key; see
+            :class:`~knowledge_plugin.config.LayerInjectionConfig`.
+
     Raises:
-        KnowledgeBaseError: There is only one entity.
+        KnowledgeBaseError: There is only one entity, or its vectors are keys and nothing else.
 
     Example:
         >>> from knowledge_plugin import Entity
@@ -31,11 +40,23 @@ def shuffled(kb: KnowledgeBase, seed: int = 0) -> KnowledgeBase:
     walk = torch.randperm(len(kb), generator=torch.Generator().manual_seed(seed))
     source = torch.empty_like(walk)
     source[walk] = walk.roll(1)
-    return kb.with_vectors(kb.vectors(source))
+    return kb.with_vectors(_with_keys(kb, kb.vectors(source), key_dim))
 
 
-def random(kb: KnowledgeBase, seed: int = 0) -> KnowledgeBase:
-    """Return a knowledge base with Gaussian vectors, each as long as the entity's own.
+def _with_keys(kb: KnowledgeBase, vectors: torch.Tensor, key_dim: int) -> torch.Tensor:
+    """Put the keys of the entities back into vectors that are not theirs."""
+    if not key_dim:
+        return vectors
+    if key_dim >= kb.config.dim:
+        raise KnowledgeBaseError(
+            f"the vectors of {kb.config.name!r} are keys as a whole, so that no entry can be found that says something "
+            "else. Build it of keys and values: knowledge_plugin.building.key_value_vectors(...)"
+        )
+    return torch.cat([kb.vectors(torch.arange(len(kb)))[:, :key_dim], vectors[:, key_dim:]], dim=1)
+
+
+def random(kb: KnowledgeBase, seed: int = 0, *, key_dim: int = 0) -> KnowledgeBase:
+    """Return a knowledge base with Gaussian vectors, each as long as the entity's own; keys stay, as in shuffled.
 
     Example:
         >>> from knowledge_plugin import Entity
@@ -44,13 +65,18 @@ def random(kb: KnowledgeBase, seed: int = 0) -> KnowledgeBase:
         5.0
     """
     vectors = kb.vectors(torch.arange(len(kb)))
+    if 0 < key_dim < kb.config.dim:  # as long as what the key leads to
+        vectors = torch.cat([torch.zeros(len(kb), key_dim), vectors[:, key_dim:]], dim=1)
     noise = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(seed))
+    noise[:, : key_dim if key_dim < kb.config.dim else 0] = 0
     length = vectors.norm(dim=1, keepdim=True) / noise.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    return kb.with_vectors(noise * length)
+    return kb.with_vectors(_with_keys(kb, noise * length, key_dim))
 
 
-def zero(kb: KnowledgeBase) -> KnowledgeBase:
+def zero(kb: KnowledgeBase, *, key_dim: int = 0) -> KnowledgeBase:
     """Return a knowledge base in which every vector is zero, so that a mapping makes the same row of every entity.
+
+    Keys stay, as in shuffled.
 
     What is gained with it comes of telling the model that an entity stands there, whichever.
 
@@ -60,4 +86,4 @@ def zero(kb: KnowledgeBase) -> KnowledgeBase:
         >>> zero(kb).vectors([0]).tolist()
         [[0.0, 0.0]]
     """
-    return kb.with_vectors(torch.zeros(len(kb), kb.config.dim))
+    return kb.with_vectors(_with_keys(kb, torch.zeros(len(kb), kb.config.dim), key_dim))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 
 import numpy as np
 from huggingface_hub.utils import tqdm
 
-from knowledge_plugin.evaluation.conditions import Condition, behind
+from knowledge_plugin.evaluation.conditions import Condition, under
 from knowledge_plugin.evaluation.metrics import (
     Metric,
     MetricFunction,
@@ -96,7 +95,7 @@ def run_conditions(
             condition = make()
             run = runs[name] = Run(metric, len(plain), task.several_labels)
             run.tokens = readings[condition.way].tokens
-            with behind(hook, condition) if condition.way == "linked" else nullcontext():
+            with under(hook, condition):
                 for batch in batches:
                     began = time.perf_counter()
                     answers = task.answer(condition.way, batch)

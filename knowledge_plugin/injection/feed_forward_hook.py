@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from knowledge_plugin.config import LayerInjectionConfig
-from knowledge_plugin.errors import IncompatibleModelError
 from knowledge_plugin.injection.key_index import KeyIndex
-from knowledge_plugin.injection.layer_hook import LayerHook
-from knowledge_plugin.injection.layers import feed_forward, transformer_layers
+from knowledge_plugin.injection.layer_hook import After, Before, LayerHook
+from knowledge_plugin.injection.layers import feed_forward
 from knowledge_plugin.injection.lookup import Found, Lookup
 from knowledge_plugin.injection.network import Network
 from knowledge_plugin.injection.placement import PlacedIndex
@@ -63,23 +61,12 @@ class FeedForwardHook(LayerHook):
         Raises:
             IncompatibleModelError: A layer is not there, or has no feed-forward that a term can be added to.
         """
-        layers = transformer_layers(model)
-        if self.config.layers[-1] >= len(layers):
-            raise IncompatibleModelError(
-                f"the plugin hangs on layer {self.config.layers[-1]}, but the model's layers are 0 to "
-                f"{len(layers) - 1}. Make one for this model: KnowledgePlugin.for_model(model, kb, method=...)"
-            )
         width = self.mapping.lookup(0).query.in_features
-        places = [feed_forward(layers[number], width) for number in self.config.layers]
+        places = [feed_forward(layer, width) for layer in self.chosen_layers(model)]
         super().attach(model)
         for number, place in enumerate(places):
-            self._handles.append(place.up.register_forward_pre_hook(_Before(self, number)))
-            self._handles.append(place.down.register_forward_hook(_After(self, number)))
-
-    def before(self, number: int, hidden: torch.Tensor) -> None:
-        """Keep what goes into a feed-forward."""
-        if self.is_on:
-            self.forward.kept[number] = hidden
+            self._handles.append(place.up.register_forward_pre_hook(Before(self, number), with_kwargs=True))
+            self._handles.append(place.down.register_forward_hook(After(self, number)))
 
     def after(self, number: int, output: torch.Tensor) -> torch.Tensor:
         """Add the term to what comes out of it."""
@@ -140,24 +127,3 @@ class FeedForwardHook(LayerHook):
 
     def __getstate__(self) -> dict:
         return super().__getstate__() | {"_keys": None}
-
-
-class _Place:
-    """What is hung on one module, for one of the chosen layers."""
-
-    def __init__(self, hook: FeedForwardHook, number: int) -> None:
-        self.hook, self.number = hook, number
-
-    @property
-    def __self__(self) -> FeedForwardHook:
-        return self.hook  # by which a hook finds what is its own, also on a copied model
-
-
-class _Before(_Place):
-    def __call__(self, module: nn.Module, args: tuple) -> None:
-        self.hook.before(self.number, args[0])
-
-
-class _After(_Place):
-    def __call__(self, module: nn.Module, args: tuple, output: Any) -> torch.Tensor:
-        return self.hook.after(self.number, output)

@@ -16,8 +16,10 @@ from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.config import LayerInjectionConfig
+from knowledge_plugin.errors import IncompatibleModelError
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.hook import Hook
+from knowledge_plugin.injection.layers import transformer_layers
 from knowledge_plugin.injection.network import Network
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.virtual_ids import VirtualIds
@@ -123,6 +125,29 @@ class LayerHook(Hook):
             return None
         return functional.pad(mask, (0, hidden.shape[1] - mask.shape[1])).to(hidden.device)
 
+    def before(self, number: int, hidden: torch.Tensor) -> None:
+        """Keep what goes into a module of a layer, by the layer's place among the chosen ones."""
+        if self.is_on:
+            self.forward.kept[number] = hidden
+
+    def after(self, number: int, output: Any) -> Any:
+        """Return what is to come out of a module instead of ``output``."""
+        raise NotImplementedError
+
+    def chosen_layers(self, model: nn.Module) -> list[nn.Module]:
+        """Return the layers that the plugin hangs on.
+
+        Raises:
+            IncompatibleModelError: One of them is not there.
+        """
+        layers = transformer_layers(model)
+        if self.config.layers[-1] >= len(layers):
+            raise IncompatibleModelError(
+                f"the plugin hangs on layer {self.config.layers[-1]}, but the model's layers are 0 to "
+                f"{len(layers) - 1}. Make one for this model: KnowledgePlugin.for_model(model, kb, method=...)"
+            )
+        return [layers[number] for number in self.config.layers]
+
     # ---- what was looked at ---------------------------------------------------------------------------------------
 
     def found_by(self, forwards: list[Forward]) -> dict[int, float]:
@@ -156,3 +181,30 @@ class LayerHook(Hook):
 
     def __getstate__(self) -> dict:
         return super().__getstate__() | {"_shown": None}
+
+
+class _Place:
+    """What is hung on one module, for one of the chosen layers."""
+
+    def __init__(self, hook: LayerHook, number: int) -> None:
+        self.hook, self.number = hook, number
+
+    @property
+    def __self__(self) -> LayerHook:
+        return self.hook  # by which a hook finds what is its own, also on a copied model
+
+
+class Before(_Place):
+    """Hung before a module, with its keyword arguments."""
+
+    def __call__(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Keep the hidden states, the first of what the module is given."""
+        self.hook.before(self.number, args[0] if args else next(iter(kwargs.values())))
+
+
+class After(_Place):
+    """Hung behind a module."""
+
+    def __call__(self, module: nn.Module, args: tuple, output: Any) -> Any:
+        """Put something else in the place of what comes out."""
+        return self.hook.after(self.number, output)

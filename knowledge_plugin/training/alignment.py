@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.config import TrainingConfig
 from knowledge_plugin.errors import MappingError, TrainingError
-from knowledge_plugin.injection.embeddings import embedding_rows, input_embedding
+from knowledge_plugin.injection.embeddings import input_embedding
 from knowledge_plugin.injection.tokenizer import base_tokenizer
+from knowledge_plugin.injection.word_vectors import mean_word_vectors
 from knowledge_plugin.plugin import KnowledgePlugin
 from knowledge_plugin.training.record import versions
 
@@ -99,7 +100,7 @@ def align(
     kept, held_out = (_Sums(plugin.config.mapping.input_dim, plugin.config.mapping.output_dim) for _ in range(2))
     embedding = input_embedding(model)
     for vectors, texts in _batches(plugin, targets, words):
-        embedded, pieces = _mean_embeddings(texts, embedding, tokenizer)
+        embedded, pieces = mean_word_vectors(texts, embedding, tokenizer)
         fit = pieces == 1 if targets == "words" else pieces > 0
         x, y = vectors[fit], embedded[fit]
         number = torch.arange(kept.n + held_out.n, kept.n + held_out.n + len(x))
@@ -171,28 +172,6 @@ def _word_batches(words: Mapping[str, Sequence[float]], dim: int) -> Iterator[tu
         if not bool(vectors.isfinite().all()):
             raise TrainingError("words: found NaN or infinite numbers in the vectors.")
         yield vectors, [word for word, _ in batch]
-
-
-def _mean_embeddings(
-    texts: list[str], embedding: nn.Embedding, tokenizer: PreTrainedTokenizerBase
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the mean embedding of each text's word pieces, ``[n, width]``, and how many it has, ``[n]``."""
-    # A word in front, taken off again by offsets: byte-level tokenizers write a name in a sentence otherwise than one
-    # at the beginning of a text.
-    before = "a "
-    encoded = tokenizer([before + text for text in texts], add_special_tokens=False, return_offsets_mapping=True)
-    owners: list[int] = []
-    pieces: list[int] = []
-    for i, (ids, spans) in enumerate(zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)):
-        inside = [token for token, (_, end) in zip(ids, spans, strict=True) if end > len(before)]
-        owners += [i] * len(inside)
-        pieces += inside
-    owner = torch.tensor(owners, dtype=torch.long)
-    counts = torch.bincount(owner, minlength=len(texts))
-    rows, place = torch.unique(torch.tensor(pieces, dtype=torch.long), return_inverse=True)
-    words = embedding_rows(embedding, rows).double()[place]
-    sums = torch.zeros(len(texts), embedding.weight.shape[1], dtype=torch.float64).index_add_(0, owner, words)
-    return sums / counts.clamp(min=1)[:, None], counts
 
 
 class _Sums:

@@ -82,3 +82,20 @@ def test_a_vector_of_zeros_stays_one():
 
 def test_zero_vectors(kb):
     assert vectors(zero(kb)).tolist() == [[0.0] * 8] * 5
+
+
+@pytest.mark.parametrize("control", [shuffled, random, zero])
+def test_keys_stay_where_entries_are_found_by_them(control):
+    kb = tiny.knowledge_base()
+    rows = torch.arange(len(kb))
+    before, after = kb.vectors(rows), control(kb, **({} if control is zero else {"seed": 5}), key_dim=3).vectors(rows)
+    assert torch.equal(before[:, :3], after[:, :3])
+    assert not (before[:, 3:] == after[:, 3:]).all(1).any()
+    if control is random:
+        torch.testing.assert_close(before[:, 3:].norm(dim=1), after[:, 3:].norm(dim=1))
+
+
+@pytest.mark.parametrize("control", [shuffled, random, zero])
+def test_vectors_that_are_keys_as_a_whole_have_no_control(control):
+    with pytest.raises(KnowledgeBaseError, match="keys as a whole"):
+        control(tiny.knowledge_base(), key_dim=8)
