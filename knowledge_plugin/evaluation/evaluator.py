@@ -19,13 +19,21 @@ from transformers import PreTrainedTokenizerBase
 from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION, Form
 from knowledge_plugin.errors import EvaluationError, KnowledgePluginError
 from knowledge_plugin.evaluation.bootstrap import Bootstrap
-from knowledge_plugin.evaluation.conditions import CONTROLS, DEFAULT_CONTROLS, PLUGIN, ControlName, find_conditions
-from knowledge_plugin.evaluation.controls import shuffled
+from knowledge_plugin.evaluation.conditions import (
+    CONTROLS,
+    DEFAULT_CONTROLS,
+    PLUGIN,
+    ControlName,
+    find_conditions,
+    key_dim_of,
+)
+from knowledge_plugin.evaluation.controls import shuffled, zero
 from knowledge_plugin.evaluation.metrics import Metric, MetricFunction, find_metric
 from knowledge_plugin.evaluation.probe import Probe, linear_probe
 from knowledge_plugin.evaluation.readings import (
     TEXT_TEMPLATE,
     TEXT_TEMPLATE_OF_WORDS,
+    entities_of,
     linked_entities,
     read_described,
     read_linked,
@@ -142,7 +150,9 @@ def evaluate(
         known = _known_ids(seen, plugin.knowledge_base)
         rows = read_rows(dataset, attachment.source)
         readings = {"plain": read_plain(rows, base, max_length), "linked": read_linked(rows, attachment, max_length)}
-        entities = linked_entities(readings["linked"], attachment.source)
+        entities = entities_of(rows)
+        if attachment.source.ids:  # then what truncation has left is all that counts
+            entities = linked_entities(readings["linked"], attachment.source)
         omitted: dict[str, str] = {}
         notes: list[str] = []
         template = None
@@ -159,6 +169,10 @@ def evaluate(
         if "shuffled" in asked.controls and len(plugin.knowledge_base) < 2:
             with asked.may_be_left_out("shuffled", omitted):
                 shuffled(plugin.knowledge_base)  # says why
+        if (keys := key_dim_of(plugin)) >= plugin.knowledge_base.config.dim:
+            for control in [name for name in ("shuffled", "random", "zero") if name in asked.controls]:
+                with asked.may_be_left_out(control, omitted):
+                    zero(plugin.knowledge_base, key_dim=keys)  # says why
         possible = [control for control in asked.controls if control not in omitted]
         conditions = find_conditions(possible, plugin, hook, seed)
         runs = run_conditions(conditions, task, readings, asked.metric, hook, batch_size=batch_size, progress=progress)
@@ -172,7 +186,7 @@ def evaluate(
             higher_is_better=asked.higher_is_better,
             model=_name(model),
             knowledge_base=plugin.knowledge_base.config.name,
-            form=attachment.form,
+            form=attachment.form if attachment.source.ids else plugin.config.injection.method,
             results=results,
             comparisons=comparisons,
             rows=len(rows),

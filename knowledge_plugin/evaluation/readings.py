@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import EvaluationError
 from knowledge_plugin.evaluation.rows import Rows
+from knowledge_plugin.injection.answers import cut_from
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.knowledge_base import KnowledgeBase
@@ -30,10 +33,12 @@ class Reading:
     Attributes:
         features: ``input_ids`` and so on of each row, without padding.
         spans: Where each token stands in the row's text: ``(start, end)``, equal where it is no token of the text.
+        again: Reads other rows in the same way.
     """
 
     features: list[dict[str, list[int]]]
     spans: list[list[tuple[int, int]]]
+    again: Callable[[Rows], Reading] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -46,12 +51,15 @@ class Reading:
 
 def read_plain(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Reading:
     """Read texts as a checkpoint without any plugin does."""
-    return _read(rows.texts, rows.pairs, tokenizer, max_length)
+    again = partial(read_plain, tokenizer=tokenizer, max_length=max_length)
+    return Reading(*_read(rows, rows.texts, tokenizer, max_length), again)
 
 
 def read_linked(rows: Rows, attachment: Attachment, max_length: int | None = None) -> Reading:
     """Read texts with a virtual token at each mention."""
-    return _read(rows.texts, rows.pairs, attachment.tokenizer, max_length, rows.mentions, rows.pair_mentions)
+    again = partial(read_linked, attachment=attachment, max_length=max_length)
+    found = (rows.mentions, rows.pair_mentions)
+    return Reading(*_read(rows, rows.texts, attachment.tokenizer, max_length, *found), again)
 
 
 def read_described(
@@ -69,30 +77,34 @@ def read_described(
     Raises:
         EvaluationError: No linked entity has a description.
     """
-    contexts = [describe(found, kb, template) for found in _entities(rows)]
+    contexts = [describe(found, kb, template) for found in entities_of(rows)]
     if not any(contexts):
         raise EvaluationError(
             "none of the linked entities has a description to paste into the text. Type: Entity(id, label, "
             "description=...) where the knowledge base is made, or leave the control 'text' out."
         )
-    whole = _read(rows.texts, rows.pairs, tokenizer, max_length)
+    whole, _ = _read(rows, rows.texts, tokenizer, max_length)
     limit = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
     cut = 0
     for i, context in enumerate(contexts):
-        room = limit - len(whole.features[i]["input_ids"])
+        room = limit - len(whole[i]["input_ids"])
         spans = tokenizer(context, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         spans = spans["offset_mapping"]
         if len(spans) > room:
             cut += 1
             contexts[i] = context[: spans[room - 1][1]].rstrip() + " " if room > 0 else ""
     texts = [context + text for context, text in zip(contexts, rows.texts, strict=True)]
-    reading = _read(texts, rows.pairs, tokenizer, max_length)
+    features, found = _read(rows, texts, tokenizer, max_length)
     # A token may take the blank before a text with it.
     shifted = [
         [(max(0, start - len(c)), end - len(c)) if end > len(c) else (0, 0) for start, end in spans]
-        for c, spans in zip(contexts, reading.spans, strict=True)
+        for c, spans in zip(contexts, found, strict=True)
     ]
-    return Reading(reading.features, shifted), cut
+
+    def again(other: Rows) -> Reading:
+        return read_described(other, tokenizer, kb, template, max_length)[0]
+
+    return Reading(features, shifted, again), cut
 
 
 def describe(entity_ids: Sequence[str], kb: KnowledgeBase, template: str = TEXT_TEMPLATE) -> str:
@@ -113,19 +125,21 @@ def linked_entities(reading: Reading, source: KnowledgeSource) -> list[list[str]
     ]
 
 
-def _entities(rows: Rows) -> list[list[str]]:
+def entities_of(rows: Rows) -> list[list[str]]:
+    """Return the entities that are mentioned in each row, whatever the model sees of it."""
     seconds = rows.pair_mentions or [[] for _ in rows.mentions]
     return [[mention.entity_id for mention in (*a, *b)] for a, b in zip(rows.mentions, seconds, strict=True)]
 
 
 def _read(
+    rows: Rows,
     texts: list[str],
-    pairs: list[str] | None,
     tokenizer: PreTrainedTokenizerBase,
     max_length: int | None,
     mentions: list | None = None,
     pair_mentions: list | None = None,
-) -> Reading:
+) -> tuple[list[dict[str, list[int]]], list[list[tuple[int, int]]]]:
+    """Return the features and the spans of a reading of these texts, which belong to the rows."""
     if tokenizer.pad_token_id is None:
         raise EvaluationError(
             "the tokenizer has no token for padding, so texts of different lengths make no batch. Type: "
@@ -140,11 +154,15 @@ def _read(
             options["mentions"] = mentions[part]
         if pair_mentions is not None:
             options["mentions_pair"] = pair_mentions[part]
-        encoded = tokenizer(texts[part], None if pairs is None else pairs[part], **options)
+        pairs = None if rows.pairs is None else rows.pairs[part]
+        # What stands at the end of a text is not to be cut off, if it is what the model is asked for.
+        at_the_end = rows.answers is not None and all(each.end == len(each.text) for each in rows.answers)
+        with cut_from(tokenizer, "left") if at_the_end else nullcontext():
+            encoded = tokenizer(texts[part], pairs, **options)
         names = [name for name in _FEATURES if name in encoded]
         for i in range(len(encoded["input_ids"])):
             features.append({name: encoded[name][i] for name in names})
             of_text = encoded.sequence_ids(i)
             offsets = encoded["offset_mapping"][i]
             spans.append([tuple(o) if of == 0 else (0, 0) for o, of in zip(offsets, of_text, strict=True)])
-    return Reading(features, spans)
+    return features, spans

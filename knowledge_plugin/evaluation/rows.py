@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from knowledge_plugin.errors import EvaluationError
+from knowledge_plugin.injection.answers import Answered, check_answers, join_answer
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.linking.mention import Mention, check_mentions, link
 
@@ -26,6 +27,7 @@ class Rows:
         labels: What the dataset says is right, as it stands there; ``None`` where it has no such column.
         mentions: The linked mentions of each text, whose entities are in the knowledge base.
         pair_mentions: The same of the second texts.
+        answers: Where the answer stands in each text, if it is one that stands there; it mentions nothing.
     """
 
     texts: list[str]
@@ -33,6 +35,7 @@ class Rows:
     labels: list[Any] | None
     mentions: list[list[Mention]]
     pair_mentions: list[list[Mention]] | None
+    answers: list[Answered] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -92,6 +95,43 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
     if having not in (0, len(rows)):
         raise EvaluationError(f"{name!r} is in {having} of {len(rows)} rows: expected it in each, or in none.")
     return [row[name] for row in rows] if having else None
+
+
+def with_answers(rows: Rows, mask_token: str | None = None) -> Rows:
+    """Write the labels, which are texts, into the texts themselves.
+
+    Args:
+        rows: With a text as the label of each.
+        mask_token: What a label takes the place of; ``None`` puts it behind the text.
+
+    Returns:
+        Rows with ``answers``. Their mentions are those of the texts without labels.
+
+    Raises:
+        EvaluationError: A label is empty or no text, or the mask token is not in a text just once.
+    """
+    labels: list[Any] = rows.labels or []
+    check_answers(labels, EvaluationError)
+    if mask_token is None:
+        answers = [join_answer(text, label) for text, label in zip(rows.texts, labels, strict=True)]
+        return replace(rows, texts=[each.text for each in answers], answers=answers)
+    answers, mentions = [], []
+    for text, label, found in zip(rows.texts, labels, rows.mentions, strict=True):
+        if text.count(mask_token) != 1:
+            raise EvaluationError(
+                f"the text {text!r:.80} has the label {label!r:.80}: expected {mask_token} once in the text, where "
+                f"the label belongs, found it {text.count(mask_token)} times. Leave out 'label' for a model that is to "
+                "be asked for the mentions."
+            )
+        before, after = text.split(mask_token)
+        answer = Answered(before + label + after, len(before), len(before) + len(label))
+        mask_end, shift = len(before) + len(mask_token), len(label) - len(mask_token)
+        answers.append(answer)
+        mentions.append(
+            [m for m in found if m.end <= answer.start]
+            + [m._replace(start=m.start + shift, end=m.end + shift) for m in found if m.start >= mask_end]
+        )
+    return replace(rows, texts=[each.text for each in answers], mentions=mentions, answers=answers)
 
 
 def class_labels(labels: Sequence[Any] | None, classes: int) -> torch.Tensor:

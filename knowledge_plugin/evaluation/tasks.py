@@ -13,10 +13,17 @@ from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import EvaluationError
 from knowledge_plugin.evaluation.readings import Reading
-from knowledge_plugin.evaluation.rows import Rows, class_labels
+from knowledge_plugin.evaluation.rows import Rows, class_labels, with_answers
+from knowledge_plugin.injection.answers import (
+    IGNORED,
+    answer_places,
+    answer_tokens,
+    are_texts,
+    generates,
+    is_encoder_decoder,
+    predicts_words,
+)
 from knowledge_plugin.injection.embeddings import bare_model, execution_device, input_embedding
-
-IGNORED = -100  # label of a place that is not scored, as everywhere in transformers
 
 
 class Answers(NamedTuple):
@@ -45,16 +52,15 @@ class Task(Protocol):
         ...
 
 
-def find_task(
-    model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, readings: Mapping[str, Reading]
-) -> Task:
+def find_task(model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, readings: dict[str, Reading]) -> Task:
     """Return what a model can be asked about rows; see which head it has by running it on the first one.
 
     Args:
         model: In evaluation mode.
         tokenizer: Its own.
         rows: Checked.
-        readings: By name, ``"plain"`` and ``"linked"`` among them.
+        readings: By name, ``"plain"`` and ``"linked"`` among them. Where answers are words that belong into the texts,
+            readings with them take the places of these.
 
     Raises:
         EvaluationError: The model has no head for this, or the rows have not the labels that it needs.
@@ -66,22 +72,13 @@ def find_task(
             f"{type(model).__name__} predicts words, and rows have a 'text_pair': expected one text in each. Write "
             "both into 'text'."
         )
-    config: Any = getattr(bare_model(model), "config", None)
-    if getattr(config, "is_encoder_decoder", False):
+    if is_encoder_decoder(model):
         return TargetTask(model, tokenizer, rows, readings)
+    if are_texts(rows.labels):
+        rows = with_answers(rows, None if generates(model) else _mask_token(model, tokenizer))
+        readings.update({way: reading.again(rows) for way, reading in readings.items() if reading.again is not None})
+        return AnswerTask(model, tokenizer, rows, readings)
     return WordTask(model, tokenizer, rows, readings)
-
-
-def predicts_words(model: nn.Module) -> bool:
-    """Return whether the model has an output layer over its vocabulary."""
-    get = getattr(bare_model(model), "get_output_embeddings", None)
-    return get is not None and get() is not None
-
-
-def generates(model: nn.Module) -> bool:
-    """Return whether the model is a decoder: a place predicts the next one."""
-    can = getattr(bare_model(model), "can_generate", None)
-    return can is not None and bool(can())
 
 
 class _Batches:
@@ -164,7 +161,31 @@ class _ScoredWords:
             )
 
 
-class WordTask(_ScoredWords):
+class _WordsOfTexts(_ScoredWords):
+    """Words that stand in the texts, or of which masks stand there.
+
+    Attributes:
+        name: As the Hub calls what is asked.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._decodes = generates(model)
+        super().__init__(model, shift=int(self._decodes))
+        self.name = "text-generation" if self._decodes else "fill-mask"
+        self._batch = _Batches(model, tokenizer, "right")
+        self._readings: dict[str, Reading] = {}
+        self._labels: dict[str, list[list[int]]] = {}
+
+    def answer(self, way: str, rows: Sequence[int]) -> Answers:
+        """Run the model over some rows that were read in a certain way."""
+        labels = self._batch.padded([self._labels[way][row] for row in rows])
+        batch = self._batch(self._readings[way], rows)
+        if not self._checked:
+            batch |= self._batch.to_device({"labels": labels})
+        return self._answers(batch, labels, rows)
+
+
+class WordTask(_WordsOfTexts):
     """Words of the text: those of masked mentions, or, of a decoder, every word after those before it.
 
     The very same words are scored however a text is read: what is inserted never, and what truncation takes away in
@@ -174,16 +195,10 @@ class WordTask(_ScoredWords):
     def __init__(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, readings: Mapping[str, Reading]
     ) -> None:
-        decodes = generates(model)
-        super().__init__(model, shift=int(decodes))
-        self.name = "text-generation" if decodes else "fill-mask"
-        self._batch = _Batches(model, tokenizer, "right")
-        if not decodes and tokenizer.mask_token_id is None:
-            raise EvaluationError(
-                f"{type(bare_model(model)).__name__} predicts masked words: expected a tokenizer with a mask token."
-            )
-        self._readings: dict[str, Reading] = {}
-        self._labels: dict[str, list[list[int]]] = {}
+        super().__init__(model, tokenizer)
+        decodes = self._decodes
+        if not decodes:
+            _mask_token(model, tokenizer)
         scored = [_common(row, rows, readings, decodes) for row in range(len(rows))]
         if not any(scored):
             raise EvaluationError(
@@ -199,13 +214,30 @@ class WordTask(_ScoredWords):
             ]
             self._readings[way] = reading if decodes else _masked(reading, rows, tokenizer.mask_token_id)
 
-    def answer(self, way: str, rows: Sequence[int]) -> Answers:
-        """Run the model over some rows that were read in a certain way."""
-        labels = self._batch.padded([self._labels[way][row] for row in rows])
-        batch = self._batch(self._readings[way], rows)
-        if not self._checked:
-            batch |= self._batch.to_device({"labels": labels})
-        return self._answers(batch, labels, rows)
+
+class AnswerTask(_WordsOfTexts):
+    """The words of an answer alone: behind the text of a decoder, in the place of the mask of another."""
+
+    def __init__(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, readings: Mapping[str, Reading]
+    ) -> None:
+        super().__init__(model, tokenizer)
+        assert rows.answers is not None
+        expected = answer_tokens(tokenizer, rows.answers, EvaluationError)
+        for way, reading in readings.items():
+            self._labels[way] = []
+            features = []
+            for answered, tokens, row, spans in zip(
+                rows.answers, expected, reading.features, reading.spans, strict=True
+            ):
+                ids, labels = list(row["input_ids"]), [IGNORED] * len(row["input_ids"])
+                for place in answer_places(answered, ids, spans, tokens, follows=self._decodes, error=EvaluationError):
+                    labels[place] = ids[place]
+                    if not self._decodes:
+                        ids[place] = tokenizer.mask_token_id
+                features.append(row | {"input_ids": ids})
+                self._labels[way].append(labels)
+            self._readings[way] = replace(reading, features=features)
 
 
 class TargetTask(_ScoredWords):
@@ -232,6 +264,14 @@ class TargetTask(_ScoredWords):
         # It makes what its decoder reads of the labels.
         batch = self._batch(self._readings[way], rows) | self._batch.to_device({"labels": labels})
         return self._answers(batch, labels, rows)
+
+
+def _mask_token(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> str:
+    if tokenizer.mask_token is None:
+        raise EvaluationError(
+            f"{type(bare_model(model)).__name__} predicts masked words: expected a tokenizer with a mask token."
+        )
+    return str(tokenizer.mask_token)
 
 
 def _tokens(reading: Reading, row: int) -> list[tuple[tuple[int, int], int]]:

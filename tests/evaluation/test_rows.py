@@ -5,7 +5,7 @@ import torch
 
 from knowledge_plugin import Mention
 from knowledge_plugin.errors import EvaluationError, LinkingError, MentionError
-from knowledge_plugin.evaluation.rows import class_labels, clusters_of, read_rows
+from knowledge_plugin.evaluation.rows import class_labels, clusters_of, read_rows, with_answers
 
 PARIS = {"text": "in paris now", "label": 1}
 
@@ -114,6 +114,40 @@ def test_one_label_several_and_a_number():
 def test_labels_that_the_head_has_not(labels, message):
     with pytest.raises(EvaluationError, match=message):
         class_labels(labels, 3)
+
+
+# ---- answers -------------------------------------------------------------------------------------------------------
+
+
+def test_answers_stand_behind_the_texts_and_mention_nothing(source):
+    rows = read_rows([{"text": "a train from berlin to", "label": "paris"}, {"text": "in ", "label": "york"}], source)
+    answered = with_answers(rows)
+    assert answered.texts == ["a train from berlin to paris", "in york"]
+    assert [each.answer for each in answered.answers] == ["paris", "york"]
+    assert answered.mentions == rows.mentions == [[Mention(13, 19, "geo:berlin")], []]
+
+
+def test_answers_take_the_place_of_the_mask(source):
+    mentions = [(0, 6, "geo:berlin"), (7, 13, "geo:york"), (17, 22, "geo:paris")]
+    rows = read_rows([{"text": "berlin [MASK] is paris", "label": "or", "mentions": mentions[:1]}], source)
+    assert with_answers(rows, "[MASK]").texts == ["berlin or is paris"]
+    rows = read_rows([{"text": "berlin [MASK] is paris", "label": "or", "mentions": mentions}], source)
+    (found,) = with_answers(rows, "[MASK]").mentions  # the one at the mask would be the answer
+    assert found == [Mention(0, 6, "geo:berlin"), Mention(13, 18, "geo:paris")]
+
+
+@pytest.mark.parametrize("text", ["in paris", "[MASK] in [MASK]"])
+def test_a_text_without_the_one_place_for_its_answer(source, text):
+    rows = read_rows([{"text": text, "label": "graz"}], source)
+    with pytest.raises(EvaluationError, match=r"expected \[MASK\] once in the text, .* found it [02] times"):
+        with_answers(rows, "[MASK]")
+
+
+@pytest.mark.parametrize("wrong", ["", 3, None])
+def test_an_answer_that_is_none(source, wrong):
+    rows = read_rows([{"text": "in", "label": "graz"}, {"text": "in", "label": wrong}], source)
+    with pytest.raises(EvaluationError, match="expected a text in each that is not empty"):
+        with_answers(rows)
 
 
 # ---- clusters ------------------------------------------------------------------------------------------------------

@@ -198,6 +198,121 @@ def test_a_masked_language_model_without_a_mask_token(cities):
         build(masked_lm(), tokenizer, cities)
 
 
+# ---- the words of an answer ----------------------------------------------------------------------------------------
+
+ANSWERS = ["last spring", "vienna", "7 new york"]
+
+
+@pytest.mark.parametrize("form", ["concat", "replace"])
+def test_a_decoder_is_asked_for_the_answer_alone(tokenizer, cities, form):
+    task, _, readings = build(decoder(), tokenizer, cities, labels=ANSWERS, form=form)
+    assert task.name == "text-generation"
+    with torch.no_grad():
+        for way in ("plain", "linked", "text"):
+            answers = task.answer(way, [1, 0, 2])
+            for row, (text, label) in enumerate(zip(TEXTS, ANSWERS, strict=True)):
+                before = tokenizer(text, add_special_tokens=False).input_ids
+                whole = tokenizer(f"{text} {label}", add_special_tokens=False).input_ids
+                scored = words(answers, row)
+                # A blank that is a token of its own belongs to nobody.
+                assert len(whole) - len(before) - len(scored) in (0, 1)
+                assert scored == whole[-len(scored) :]
+    # What a run counts is what the model reads.
+    assert readings["plain"].features[0]["input_ids"] == tokenizer(f"{TEXTS[0]} {ANSWERS[0]}").input_ids
+
+
+def test_an_entity_is_never_linked_in_the_answer(tokenizer, cities):
+    _, rows, readings = build(decoder(), tokenizer, cities, labels=ANSWERS)
+    assert [len(found) for found in rows.mentions] == [1, 2, 0]
+    virtual = [sum(token >= len(tokenizer) for token in row["input_ids"]) for row in readings["linked"].features]
+    assert virtual == [1, 2, 0]
+    assert readings["text"].features[2]["input_ids"] == tokenizer(f"{TEXTS[2]} {ANSWERS[2]}").input_ids
+
+
+def test_the_logits_of_an_answer_are_those_after_its_prompt_with_the_entities(tokenizer, cities):
+    model = decoder()
+    task, _, readings = build(model, tokenizer, cities, labels=ANSWERS)
+    linked = readings["linked"].features[1]["input_ids"]
+    with torch.no_grad():
+        scored = words(task.answer("linked", [1]), 1)
+        length = len(scored)
+        (at,) = [i for i in range(len(linked)) if linked[i : i + length] == scored]
+        logits = model(input_ids=torch.tensor([linked])).logits[0, at - 1 : at - 1 + length]
+        torch.testing.assert_close(task.answer("linked", [1]).logits, logits, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(task.answer("plain", [1]).logits, logits, atol=1e-4)
+
+
+def test_labels_of_a_decoder_that_are_no_texts_are_ignored(wordpiece, cities):
+    task, _, _ = build(decoder(), wordpiece, cities, labels=[0, 1, 2])
+    with torch.no_grad():
+        assert words(task.answer("plain", [2]), 2) == wordpiece(TEXTS[2], add_special_tokens=False).input_ids
+
+
+def test_a_long_prompt_is_cut_at_its_beginning_and_the_answer_is_not(tokenizer, cities):
+    model = decoder()
+    attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
+    rows = read_rows([{"text": "paris and " * 40 + "a train to", "label": "vienna"}], attachment.source)
+    readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
+    readings["text"], _ = read_described(rows, tokenizer, cities, "{description}")
+    side = tokenizer.truncation_side
+    with torch.no_grad():
+        task = find_task(model, tokenizer, rows, readings)
+        for way in readings:
+            assert tokenizer.decode(words(task.answer(way, [0]), 0)).strip() == "vienna"
+            ids = readings[way].features[0]["input_ids"]
+            assert len(ids) <= 64
+            kept = attachment.tokenizer.decode(ids, skip_special_tokens=True)
+            assert kept.strip().endswith("a train to vienna")
+    assert (tokenizer.truncation_side, attachment.tokenizer.truncation_side) == (side, side)
+
+
+@pytest.mark.parametrize("max_length", [None, 6])
+def test_an_answer_that_does_not_fit(tokenizer, cities, max_length):
+    model = decoder()
+    attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
+    label = "the river is wide and the mayor of the old town " * (1 if max_length else 9)
+    rows = read_rows([{"text": "in paris", "label": label}], attachment.source)
+    readings = {"plain": read_plain(rows, tokenizer, max_length), "linked": read_linked(rows, attachment, max_length)}
+    with pytest.raises(EvaluationError, match=r"the label 'the river .* does not fit: .*model_max_length"):
+        find_task(model, tokenizer, rows, readings)
+
+
+def test_nothing_stands_before_an_answer(cities):
+    tokenizer = tiny.tokenizer("wordpiece")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    model = decoder()
+    attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
+    rows = read_rows([{"text": "", "label": "vienna"}], attachment.source)
+    readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
+    with pytest.raises(EvaluationError, match="nothing stands before the label 'vienna'"):
+        find_task(model, tokenizer, rows, readings)
+
+
+@pytest.mark.parametrize("family", ["wordpiece", "byte_bpe"])
+def test_a_masked_language_model_is_asked_for_what_the_mask_stands_for(family, cities):
+    tokenizer, model = tiny.tokenizer(family), masked_lm()
+    mask = tokenizer.mask_token
+    attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
+    dataset = [{"text": f"a train from {mask} to berlin", "label": "new york"}]
+    rows = read_rows(dataset, attachment.source)
+    readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
+    readings["text"], _ = read_described(rows, tokenizer, cities, "{description}")
+    whole = tokenizer("a train from new york to berlin").input_ids
+    with torch.no_grad():
+        task = find_task(model, tokenizer, rows, readings)
+        asked = {way: task.answer(way, [0]) for way in readings}
+        scored = words(asked["plain"], 0)
+        assert tokenizer.decode(scored).strip() == "new york"
+        assert all(words(answers, 0) == scored for answers in asked.values())
+        (at,) = [i for i in range(len(whole)) if whole[i : i + len(scored)] == scored]
+        masked = [*whole[:at], *[tokenizer.mask_token_id] * len(scored), *whole[at + len(scored) :]]
+        logits = model(input_ids=torch.tensor([masked])).logits[0, at : at + len(scored)]
+    torch.testing.assert_close(asked["plain"].logits, logits, rtol=1e-4, atol=1e-5)
+    assert task.name == "fill-mask"
+    linked = readings["linked"].features[0]["input_ids"]
+    assert [attachment.source.entity_id(t) for t in linked if t in attachment.source.ids] == ["geo:berlin"]
+
+
 # ---- words of a target ---------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from knowledge_plugin import KnowledgePlugin, Mention
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.training.collator import TaskCollator
 from tests import tiny
+from tests.contract.architectures import build
 
 TEXTS = ["the museum in Paris", "the old town of New York and Berlin"]
 
@@ -77,3 +78,50 @@ def test_a_label_in_words(attached, name, tokenized):
     row = attached(TEXTS[0]) if tokenized else {"text": TEXTS[0]}
     with pytest.raises(TrainingError, match=rf"the {name} 'France'; expected a number. .*model\.config\.label2id\["):
         TaskCollator(attached)([{**row, name: 1}, {**row, name: "France"}])
+
+
+def _decoder_batch(tokenizer, rows):
+    bare = build("llama")
+    attachment = KnowledgePlugin.for_model(bare, tiny.knowledge_base()).attach(bare, tokenizer)
+    collator = TaskCollator()
+    collator.use(attachment)
+    return attachment, collator(rows)
+
+
+def test_a_decoder_learns_from_the_answer_alone_and_nothing_is_linked_in_it(tokenizer):
+    rows = [{"text": "the mayor of Paris came from", "label": "Berlin"}, {"text": "yes", "label": "it is"}]
+    attachment, batch = _decoder_batch(tokenizer, rows)
+    assert attachment.source.ids.mask(batch["input_ids"]).sum(1).tolist() == [1, 0]
+    for ids, labels, row in zip(batch["input_ids"], batch["labels"], rows, strict=True):
+        scored = labels[labels != -100]
+        assert tokenizer.decode(scored).strip().lower() == row["label"].lower()
+        assert torch.equal(ids[labels != -100], scored)
+        assert bool((labels[: len(tokenizer(row["text"], add_special_tokens=False)["input_ids"])] == -100).all())
+
+
+def test_mentions_that_are_given_are_of_the_text_before_the_answer(wordpiece):
+    row = {"text": "the mayor of Paris came from", "label": "Berlin", "mentions": [[4, 9, "geo:york"]]}
+    attachment, batch = _decoder_batch(wordpiece, [row])
+    found = [attachment.source.entity_id(int(i)) for i in batch["input_ids"][0] if int(i) in attachment.source.ids]
+    assert found == ["geo:york"]
+
+
+def test_an_encoder_decoder_is_to_write_the_answer(wordpiece):
+    bare = build("t5")
+    attachment = KnowledgePlugin.for_model(bare, tiny.knowledge_base()).attach(bare, wordpiece)
+    collator = TaskCollator()
+    collator.use(attachment)
+    batch = collator([{"text": "the mayor of Paris", "label": "Berlin"}, {"text": "a", "label": "the river"}])
+    assert batch["labels"].shape[0] == 2
+    assert wordpiece.decode(batch["labels"][1][batch["labels"][1] != -100], skip_special_tokens=True) == "the river"
+
+
+def test_an_answer_that_does_not_fit_is_refused(wordpiece):
+    with pytest.raises(TrainingError, match="does not fit"):
+        _decoder_batch(wordpiece, [{"text": "the mayor", "label": "the river is wide " * 40}])
+
+
+@pytest.mark.parametrize("label", ["", 3])
+def test_answers_are_texts_that_say_something(wordpiece, label):
+    with pytest.raises(TrainingError, match="expected a text"):
+        _decoder_batch(wordpiece, [{"text": "the mayor", "label": "came"}, {"text": "a", "label": label}])
