@@ -46,7 +46,7 @@ from examples.geography.experiment import make_knowledge_base
 from knowledge_plugin import KnowledgeBase, KnowledgePlugin, MapTuningTrainer
 from knowledge_plugin.evaluation import random as random_vectors
 from knowledge_plugin.evaluation import shuffled
-from knowledge_plugin.training.mentions import IGNORED
+from knowledge_plugin.objectives.mentions import IGNORED
 
 # What the language model learns the world from; the mapping sees TEMPLATES alone, which do not name a country.
 FACTS = (
@@ -259,7 +259,7 @@ def _loss_with(
     tokenizer: PreTrainedTokenizerBase,
     test: Sequence[tuple[City, str]],
 ) -> np.ndarray:
-    from knowledge_plugin.training.mentions import MentionMLMCollator
+    from knowledge_plugin.objectives.mentions import MentionMLMCollator
 
     with plugin.attach(model, tokenizer) as attachment:
         collate = MentionMLMCollator(draws=False)

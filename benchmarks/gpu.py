@@ -26,7 +26,7 @@ from knowledge_plugin.injection.compilation import tell_hooks_apart
 from knowledge_plugin.injection.embedding_hook import EmbeddingHook
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.injection.virtual_ids import VirtualIds
-from knowledge_plugin.training.objectives import find_objective
+from knowledge_plugin.methods.map_tuning.training import OBJECTIVES
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _index(row_id: str, model: nn.Module, kb: KnowledgeBase, device: torch.devic
 def _masked_step(row_id: str, model: nn.Module, kb: KnowledgeBase, device: torch.device, sizes: Sizes) -> dict:
     """Forward, backward and optimizer, with logits at masked places alone, and at all places."""
     attached = _twin(model, kb, device if device.type == "cuda" else None)
-    loss = find_objective("mention-mlm").loss
+    loss = OBJECTIVES["mention-mlm"].loss
     assert loss is not None
     hook = next(f.__self__ for f in attached.get_input_embeddings()._forward_hooks.values())  # type: ignore[operator]
     mapping = hook.mapping.requires_grad_(True)

@@ -30,8 +30,8 @@ from benchmarks.timing import alternate, median, ratios
 from examples.geography.checkpoint import model_folder
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, Mention
 from knowledge_plugin.injection.attachment import Attachment
-from knowledge_plugin.training.mentions import IGNORED
-from knowledge_plugin.training.objectives import ObjectiveName, find_objective
+from knowledge_plugin.methods.map_tuning.training import OBJECTIVES
+from knowledge_plugin.objectives.mentions import IGNORED
 
 ENTITIES, DIM, BATCH, PADDED, ROUNDS = 20_000, 128, 64, 64, 5
 
@@ -63,9 +63,9 @@ def _sentences(words: list[str], names: list[str], rng: random.Random) -> list[d
     return rows
 
 
-def step_of(attachment: Attachment, objective: ObjectiveName, data: list[dict]) -> Callable[[], float]:
+def step_of(attachment: Attachment, objective: str, data: list[dict]) -> Callable[[], float]:
     """Return a step of ours on these rows, which gives its loss."""
-    found, model, optimizer = find_objective(objective), attachment.model, _optimizer(attachment.mapping)
+    found, model, optimizer = OBJECTIVES[objective], attachment.model, _optimizer(attachment.mapping)
     collate = found.collator(0)
     collate.use(attachment)
 
@@ -87,7 +87,7 @@ def _masked_step(kb: KnowledgeBase, tokenizer: PreTrainedTokenizerBase, data: li
     unfrozen = copy.deepcopy(model)
     with plugin.attach(model.requires_grad_(False), tokenizer) as attachment:
         ours = step_of(attachment, "mention-mlm", data)
-        collate = find_objective("mention-mlm").collator(0)
+        collate = OBJECTIVES["mention-mlm"].collator(0)
         collate.use(attachment)
         batch = collate(data)
         ways = {
@@ -151,7 +151,7 @@ def _speeds(kb: KnowledgeBase, tokenizer: PreTrainedTokenizerBase, data: list[di
     filling = copy.deepcopy(tokenizer)
     filling.add_special_tokens({"additional_special_tokens": [f"<extra_id_{i}>" for i in range(8)]})
     t5 = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12, "decoder_start_token_id": 0}
-    models: dict[ObjectiveName, tuple[nn.Module, PreTrainedTokenizerBase]] = {
+    models: dict[str, tuple[nn.Module, PreTrainedTokenizerBase]] = {
         "task": (minilm(), tokenizer),
         "mention-mlm": (BertForMaskedLM(minilm().config), tokenizer),
         "mention-clm": (LlamaForCausalLM(LlamaConfig(**size, intermediate_size=1024)), tokenizer),
@@ -161,7 +161,7 @@ def _speeds(kb: KnowledgeBase, tokenizer: PreTrainedTokenizerBase, data: list[di
     for letter, (objective, (model, words)) in zip("abcd", models.items(), strict=True):
         plugin = KnowledgePlugin.for_model(model.eval().requires_grad_(False), kb)
         with plugin.attach(model, words) as attachment:
-            collate = find_objective(objective).collator(0)
+            collate = OBJECTIVES[objective].collator(0)
             collate.use(attachment)
             tokens = int(collate(data)["attention_mask"].sum())
             speeds = [

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
@@ -32,6 +32,7 @@ class Method:
         network: From the config of a plugin to its mapping network, untrained.
         hook: From the config, the placed vectors, the mapping network, the model and the first free token id to what
             :meth:`~knowledge_plugin.KnowledgePlugin.attach` hangs on the model.
+        objectives: By name, what the network learns from; each an :class:`~knowledge_plugin.objectives.base.Objective`.
         origin: In words, for docs and cards: whose method it is, and that it differs from what they published.
         citation: BibTeX of their paper.
         reads: For cards, what a checkpoint does with it: "Attached, a frozen checkpoint ..."; empty where that depends
@@ -44,6 +45,7 @@ class Method:
     configure: Callable[..., tuple[Any, Any]]
     network: Callable[..., Any]
     hook: Callable[..., Any]
+    objectives: Mapping[str, Any]
     origin: str
     citation: str
     reads: str = ""

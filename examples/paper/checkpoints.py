@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, Trai
 from examples.paper.heads import Batch, Head
 from examples.paper.settings import Settings, Training
 from knowledge_plugin.errors import MissingDependencyError
-from knowledge_plugin.training.collator import LinkingCollator
+from knowledge_plugin.objectives.collator import LinkingCollator
 
 METHODS = ("fine-tuning", "lora", "adapter", "bitfit")
 

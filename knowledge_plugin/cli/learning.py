@@ -79,7 +79,7 @@ def train(
     trainer = knowledge_plugin.MapTuningTrainer(
         model=checkpoint,
         plugin=plugin,
-        objective=objective,  # type: ignore[arg-type]
+        objective=objective,
         processing_class=tokenizer,
         args=arguments,
         train_dataset=rows,

@@ -22,11 +22,11 @@ from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking import Linker
+from knowledge_plugin.objectives.base import Objective
+from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
-from knowledge_plugin.training.collator import TEXT_COLUMNS, LinkingCollator
+from knowledge_plugin.registry import find_method
 from knowledge_plugin.training.frozen import config_kept, frozen
-from knowledge_plugin.training.mentions import MentionCollator
-from knowledge_plugin.training.objectives import Objective, ObjectiveName, find_objective
 from knowledge_plugin.training.record import record_of
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
@@ -58,6 +58,10 @@ class MapTuningTrainer(Trainer):
               map-tuning: one mapping for all checkpoints of the family (Zhang et al., 2023, section 3.3).
             - ``"mention-clm"``: a decoder predicts a mention after its entity, and the rest of the text.
             - ``"mention-seq2seq"``: a model like T5 fills in the mentions.
+
+            Those are map-tuning's. Methods that look entries up learn from ``"task"``, which shows each batch its own
+            entries among others and also teaches to find the one that a row mentions; knowledge in attention from
+            ``"task-or-refuse"`` too, which sometimes does not show it, and asks for a refusal.
         train_dataset: For ``"task"``, rows with ``text`` and ``label`` (perhaps ``text_pair``, ``mentions``), or rows
             tokenized by the attachment's tokenizer. For the others rows with ``text``, perhaps ``mentions``.
         eval_dataset: The same. Of the mention objectives all mentions are asked for, the same at each evaluation.
@@ -87,7 +91,7 @@ class MapTuningTrainer(Trainer):
         args: TrainingArguments | None = None,
         *,
         plugin: KnowledgePlugin,
-        objective: ObjectiveName = "task",
+        objective: str = "task",
         processing_class: PreTrainedTokenizerBase | None = None,
         data_collator: Any = None,
         base_dropout: float | None = None,
@@ -95,7 +99,7 @@ class MapTuningTrainer(Trainer):
         form: Form | None = None,
         **kwargs: Any,
     ) -> None:
-        self.objective: Objective = find_objective(objective)
+        self.objective: Objective = _find_objective(plugin, objective)
         self._objective_name = objective
         if base_dropout is not None and not 0 <= base_dropout < 1:
             raise TrainingError(f"base_dropout: expected a probability from 0 to below 1, found {base_dropout}.")
@@ -123,7 +127,7 @@ class MapTuningTrainer(Trainer):
             kwargs["compute_loss_func"] = self.objective.loss
         with config_kept(model):
             super().__init__(model=model, args=args, data_collator=collator, **kwargs)
-        if isinstance(collator, MentionCollator):
+        if hasattr(collator, "epoch"):  # it draws
             self.add_callback(_CountEpochs(collator))
 
     model: nn.Module
@@ -159,9 +163,9 @@ class MapTuningTrainer(Trainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Look at what the data and the loss are like; see ``transformers.Trainer.training_step``."""
         if self._rows_without_mention is not None:
-            hook, ids = self._find_hook(), inputs["input_ids"]
-            self._rows_without_mention += len(ids)
-            if hook is not None and hook.ids.any_in(ids):
+            hook = self._find_hook()
+            self._rows_without_mention += len(inputs["input_ids"])
+            if hook is not None and any(self.objective.knows(hook, inputs)):
                 self._rows_without_mention = None
             elif self._rows_without_mention >= _ROWS_LOOKED_AT:
                 raise self._no_mention(self._rows_without_mention)
@@ -171,11 +175,24 @@ class MapTuningTrainer(Trainer):
             self._look_at_first_losses(float(loss))
         return loss
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
+    ) -> Any:
         """Compute the loss, at scored places alone where it is ours; see ``transformers.Trainer.compute_loss``."""
-        loss = self.objective.loss
+        loss, step = self.objective.loss, self.objective.step
         with nullcontext() if loss is None else loss.scoring(self.model, inputs["labels"]):
-            return super().compute_loss(model, inputs, *args, **kwargs)
+            if step is None:
+                return super().compute_loss(model, inputs, return_outputs, *args, **kwargs)
+            with step(self.model, self._find_hook(), inputs) as added:  # type: ignore[arg-type]
+                value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
+                if (more := added(outputs)) is not None:
+                    # Of accumulated batches Trainer adds up losses that are parts of one mean already.
+                    parts = self.args.gradient_accumulation_steps if self._is_part(inputs, *args, **kwargs) else 1
+                    value = value + more.to(value.device) / parts
+        return (value, outputs) if return_outputs else value
+
+    def _is_part(self, inputs: dict[str, Any], num_items_in_batch: Any = None) -> bool:
+        return num_items_in_batch is not None and (self.model_accepts_loss_kwargs or self.compute_loss_func is not None)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate with the plugin attached; see ``transformers.Trainer.evaluate``."""
@@ -226,8 +243,8 @@ class MapTuningTrainer(Trainer):
             return
         collate = self._get_collator_with_removed_columns(self.data_collator)
         rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
-        batches = (collate(rows[i : i + 64])["input_ids"] for i in range(0, len(rows), 64))
-        linked = [bool(row) for ids in batches for row in hook.ids.mask(ids).any(-1)]
+        batches = (collate(rows[i : i + 64]) for i in range(0, len(rows), 64))
+        linked = [known for batch in batches for known in self.objective.knows(hook, batch)]
         if not any(linked):
             raise self._no_mention(len(rows))
         self._share_with_mention = sum(linked) / len(linked)
@@ -273,7 +290,7 @@ class MapTuningTrainer(Trainer):
     @contextmanager
     def _nothing_drawn(self) -> Iterator[None]:
         collator = self.data_collator
-        if isinstance(collator, MentionCollator):
+        if isinstance(collator, LinkingCollator):
             self.data_collator = collator.for_evaluation()
         try:
             yield
@@ -321,6 +338,14 @@ class MapTuningTrainer(Trainer):
         self.plugin.mapping.load(Path(str(self.state.best_model_checkpoint)) / MAPPING_NAME)
 
 
+def _find_objective(plugin: KnowledgePlugin, name: str) -> Objective:
+    method = find_method(plugin.config.injection.method)
+    if name not in method.objectives:
+        known = ", ".join(map(repr, method.objectives))
+        raise TrainingError(f"objective: expected one of {known} (of {method.name}), found {name!r:.80}.")
+    return method.objectives[name]
+
+
 def _form(plugin: KnowledgePlugin) -> Form:
     injection = plugin.config.injection
     return injection.form if isinstance(injection, TokenInjectionConfig) else "concat"
@@ -329,7 +354,7 @@ def _form(plugin: KnowledgePlugin) -> Form:
 class _CountEpochs(TrainerCallback):
     """Tells the collator which epoch it is, so that it draws other mentions in each."""
 
-    def __init__(self, collator: MentionCollator) -> None:
+    def __init__(self, collator: Any) -> None:
         self.collator = collator
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

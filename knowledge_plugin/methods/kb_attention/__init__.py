@@ -2,6 +2,7 @@
 
 from knowledge_plugin.methods.kb_attention.config import KBAttentionConfig
 from knowledge_plugin.methods.kb_attention.injection import KBAttentionNetwork, configure, initialise, make_hook
+from knowledge_plugin.methods.kb_attention.training import OBJECTIVES
 from knowledge_plugin.registry import Method
 
 _CITATION = """\
@@ -21,6 +22,7 @@ METHOD = Method(
     hook=make_hook,
     initialise=initialise,
     reads="attends to entries as to words",
+    objectives=OBJECTIVES,
     citation=_CITATION,
     origin="the attention of KBLaM (Wang et al., ICLR 2025), whose language model was frozen too",
 )

@@ -2,6 +2,7 @@
 
 from knowledge_plugin.methods.kformer.config import KformerConfig
 from knowledge_plugin.methods.kformer.injection import KformerNetwork, configure, make_hook
+from knowledge_plugin.methods.kformer.training import OBJECTIVES
 from knowledge_plugin.registry import Method
 
 _CITATION = """\
@@ -20,6 +21,7 @@ METHOD = Method(
     network=KformerNetwork,
     hook=make_hook,
     reads="finds entries in its feed-forward layers",
+    objectives=OBJECTIVES,
     citation=_CITATION,
     origin="a frozen-LM variant of Kformer (Yao et al., NLPCC 2022), which fine-tuned the whole model",
 )

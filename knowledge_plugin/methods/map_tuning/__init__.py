@@ -2,6 +2,7 @@
 
 from knowledge_plugin.methods.map_tuning.config import MapTuningConfig
 from knowledge_plugin.methods.map_tuning.injection import configure, make_hook, make_network
+from knowledge_plugin.methods.map_tuning.training import OBJECTIVES
 from knowledge_plugin.registry import Method
 
 _CITATION = """\
@@ -21,5 +22,6 @@ METHOD = Method(
     network=make_network,
     hook=make_hook,
     origin="map-tuning",
+    objectives=OBJECTIVES,
     citation=_CITATION,
 )

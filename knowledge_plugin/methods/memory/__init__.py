@@ -2,6 +2,7 @@
 
 from knowledge_plugin.methods.memory.config import MemoryConfig
 from knowledge_plugin.methods.memory.injection import MemoryNetwork, configure, make_hook
+from knowledge_plugin.methods.memory.training import OBJECTIVES
 from knowledge_plugin.registry import Method
 
 _CITATION = """\
@@ -20,6 +21,7 @@ METHOD = Method(
     network=MemoryNetwork,
     hook=make_hook,
     reads="looks entries up in a memory beside its last layers",
+    objectives=OBJECTIVES,
     citation=_CITATION,
     origin="a frozen-LM variant of PlugLM's plug-in memory (Cheng et al., Findings of ACL 2023), which was pre-trained",
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers as t
 
-from knowledge_plugin.training.scoring import ScoredLoss
+from knowledge_plugin.objectives.scoring import ScoredLoss
 from tests.contract import architectures
 from tests.contract.architectures import _DEBERTA, _DISTILBERT, _MODERNBERT, ENCODER
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.injection.embeddings import bare_model
-from knowledge_plugin.training.mentions import IGNORED
+from knowledge_plugin.objectives.mentions import IGNORED
 
 
 class ScoredLoss:

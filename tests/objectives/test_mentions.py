@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, Mention
 from knowledge_plugin.errors import LinkingError, TrainingError
-from knowledge_plugin.training.mentions import MentionCLMCollator, MentionMLMCollator, MentionSeq2SeqCollator
+from knowledge_plugin.objectives.mentions import MentionCLMCollator, MentionMLMCollator, MentionSeq2SeqCollator
 from tests import tiny
 
 TEXT = "the museum in paris opened and the mayor of new york came"

@@ -163,7 +163,7 @@ _TWO_PROCESSES = """
 import json, os, sys
 from pathlib import Path
 from transformers import AutoTokenizer
-from tests.training.test_objectives import make_trainer, weights
+from tests.methods.map_tuning.test_training import make_trainer, weights
 
 objective, folder, batch, out, tokenizer = sys.argv[1:]
 run = make_trainer(

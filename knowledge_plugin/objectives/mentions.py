@@ -16,7 +16,7 @@ from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.linking.mention import Mention, check_mentions, link
-from knowledge_plugin.training.collator import LinkingCollator
+from knowledge_plugin.objectives.collator import LinkingCollator
 
 IGNORED = -100  # label of a place that is not scored, as everywhere in transformers
 

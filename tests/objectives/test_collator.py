@@ -5,7 +5,7 @@ import torch
 
 from knowledge_plugin import KnowledgePlugin, Mention
 from knowledge_plugin.errors import TrainingError
-from knowledge_plugin.training.collator import TaskCollator
+from knowledge_plugin.objectives.collator import TaskCollator
 from tests import tiny
 from tests.contract.architectures import build
 
