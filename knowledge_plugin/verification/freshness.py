@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.network import Network
 
 
-def looks_untrained(mapping: MappingNetwork) -> bool:
+def looks_untrained(mapping: Network) -> bool:
     """Whether the weights look like those of a fresh network: evenly spread, and none beyond where they start from.
 
     Training carries some of many weights beyond. A mapping of few weights, trained for a few steps, may still look
-    fresh.
+    fresh. Matrices of zeros, where some methods begin, say nothing.
 
     Example:
+        >>> from knowledge_plugin.injection.mapping import MappingNetwork
         >>> from knowledge_plugin.config import MappingConfig
         >>> looks_untrained(MappingNetwork(MappingConfig("affine", 64, 64)))
         True
     """
-    return all(_looks_fresh(weight.detach()) for name, weight in mapping.named_parameters() if name.endswith("weight"))
+    weights = [weight.detach() for name, weight in mapping.named_parameters() if name.endswith("weight")]
+    drawn = [weight for weight in weights if bool(weight.any())]
+    return bool(drawn) and all(map(_looks_fresh, drawn))
 
 
 def _looks_fresh(weight: torch.Tensor) -> bool:

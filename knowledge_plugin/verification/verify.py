@@ -15,15 +15,14 @@ from knowledge_plugin.config import (
     KNOWLEDGE_BASE_FOLDER,
     KnowledgeBaseConfig,
     KnowledgePluginConfig,
-    MappingConfig,
     read_config,
 )
 from knowledge_plugin.errors import ArtifactError, HubError
 from knowledge_plugin.hub.snapshot import resolve_folder
 from knowledge_plugin.injection.fingerprint import decode_fingerprint
-from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.knowledge_base.tables import ENTITIES_NAME
 from knowledge_plugin.plugin import MAPPING_NAME
+from knowledge_plugin.registry import find_method
 from knowledge_plugin.verification.files import check_card, check_files, check_strangers, read
 from knowledge_plugin.verification.findings import Finding, Findings
 from knowledge_plugin.verification.freshness import looks_untrained
@@ -153,7 +152,7 @@ def _check_plugin(folder: Path, findings: Findings, resolve: _Resolve) -> tuple[
         if set(config.files) != {MAPPING_NAME}:
             findings.error(CONFIG_NAME, f"expected it to list {MAPPING_NAME}, found {sorted(config.files)[:5]}.")
         if MAPPING_NAME in check_files(folder, config.files, findings):
-            _check_mapping(folder / MAPPING_NAME, config.mapping, findings)
+            _check_mapping(folder / MAPPING_NAME, config, findings)
         with findings.catching(CONFIG_NAME):
             decode_fingerprint(config.base_model)
         if config.base_model.name is None:
@@ -168,16 +167,17 @@ def _check_plugin(folder: Path, findings: Findings, resolve: _Resolve) -> tuple[
     return KnowledgePluginConfig.artifact, None if config is None else config.base_model.name
 
 
-def _check_mapping(path: Path, config: MappingConfig, findings: Findings) -> None:
+def _check_mapping(path: Path, config: KnowledgePluginConfig, findings: Findings) -> None:
+    make = find_method(config.injection.method).network
     # A config may declare a gigabyte of weights: they are made only where the file holds as many.
     with torch.device("meta"):
-        weights = sum(parameter.numel() for parameter in MappingNetwork(config).parameters())
+        weights = sum(parameter.numel() for parameter in make(config).parameters())
     if (size := path.stat().st_size) < 4 * weights:
         findings.error(
             path.name, f"the config declares a mapping of {weights} float32 weights, but the file has {size} bytes."
         )
         return
-    mapping = MappingNetwork(config)
+    mapping = make(config)
     with findings.catching(path.name):
         mapping.load(path)
         if looks_untrained(mapping):

@@ -227,3 +227,20 @@ def test_bytes_of_a_config_that_were_changed(folder, inner):
         except KnowledgePluginError:  # the config of something else, as far as anybody can say; nothing but this
             pass
         (folder / inner / "config.json").write_bytes(whole)
+
+
+@pytest.mark.parametrize("method", ["kformer", "memory"])
+def test_plugins_of_other_methods_are_looked_through_too(method, model, kb, wordpiece, tmp_path):
+    plugin = KnowledgePlugin.for_model(model, kb, wordpiece, method=method)
+    plugin.save_pretrained(tmp_path / "plugin")
+    assert any("fresh network" in finding.message for finding in verify(tmp_path / "plugin").findings)
+    with torch.no_grad():
+        for parameter in plugin.mapping.parameters():
+            parameter.add_(0.5)
+    plugin.save_pretrained(tmp_path / "plugin")
+    found = verify(tmp_path / "plugin")
+    assert found.whole
+    assert not any("fresh network" in finding.message for finding in found.findings)
+    weights = tmp_path / "plugin" / "mapping.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    assert not verify(tmp_path / "plugin").whole

@@ -50,9 +50,8 @@ class KformerNetwork(TermNetwork):
         """Return the term ``[batch, length, width]``."""
         keys = self.keys[number](found.vectors[..., : self.key_dim])  # [batch, s, m, width]
         values = self.values[number](found.vectors[..., self.value_start :])
-        # With s = 1 all tokens share the entries of their text.
-        active = functional.gelu((keys @ hidden.unsqueeze(-1)).squeeze(-1))  # [batch, length, m]
-        return (active.unsqueeze(-2) @ values).squeeze(-2)
+        asking = hidden.view(*keys.shape[:2], -1, hidden.shape[-1])  # tokens by what they found: all of a text, or one
+        return (functional.gelu(asking @ keys.transpose(-2, -1)) @ values).view_as(hidden)
 
 
 def configure(

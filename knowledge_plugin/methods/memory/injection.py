@@ -33,14 +33,16 @@ class _Reader(nn.Module):
         self.beta = nn.Parameter(torch.full((config.heads,), 10.0))  # of each head: how much the look-up's score counts
 
     def forward(self, hidden: torch.Tensor, found: Found, values: torch.Tensor) -> torch.Tensor:
-        (batch, length, width), h = hidden.shape, self.heads
-        query = self.query(hidden).view(batch, length, h, 1, -1)
-        key, value = (
-            layer(values).view(*values.shape[:-1], h, width // h).transpose(2, 3) for layer in (self.key, self.value)
-        )  # [batch, s, h, m, width / h]; with s = 1 all tokens share the entries of their text
-        logits = (query * key).sum(-1) * (width // h) ** -0.5  # [batch, length, h, m]
-        weights = (logits + self.beta[:, None] * found.scores.unsqueeze(2)).softmax(-1)
-        return self.output((weights.unsqueeze(-2) @ value).reshape(batch, length, width))
+        # Tokens by what they found: all of a text, or one of a decoder.
+        asking = self.query(hidden).view(*values.shape[:2], -1, hidden.shape[-1])
+        query, key, value = map(self._by_head, (asking, self.key(values), self.value(values)))
+        logits = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5  # [batch, s, heads, length / s, m]
+        weights = (logits + self.beta.view(-1, 1, 1) * found.scores[:, :, None, None]).softmax(-1)
+        return self.output((weights @ value).transpose(2, 3).reshape(hidden.shape))
+
+    def _by_head(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return ``[batch, s, heads, n, width / heads]`` of ``[batch, s, n, width]``."""
+        return tensor.view(*tensor.shape[:-1], self.heads, -1).transpose(2, 3)
 
 
 class MemoryNetwork(TermNetwork):
