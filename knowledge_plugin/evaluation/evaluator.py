@@ -42,7 +42,7 @@ from knowledge_plugin.evaluation.readings import (
 from knowledge_plugin.evaluation.report import ALL, Comparison, Report, Result
 from knowledge_plugin.evaluation.rows import clusters_of, read_rows
 from knowledge_plugin.evaluation.running import Run, run_conditions
-from knowledge_plugin.evaluation.tasks import ClassTask, Task, find_task, predicts_words
+from knowledge_plugin.evaluation.tasks import ClassTask, Task, find_task, predicts_words, write_answers
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.hook import Hook, find_hooks
@@ -87,6 +87,11 @@ def evaluate(
     masked language model is asked for the words of the linked mentions, all of them masked; a decoder for every word of
     the text; the same words under each condition. An encoder-decoder is asked for the target in ``label``.
 
+    Where labels are texts, a language model is asked for them alone: ``{"text": "Ada lives in", "label": "Graz"}``. A
+    decoder reads the label behind the text, with a blank between unless there is one, and a text that is too long is
+    cut at its beginning; of a masked language model the label stands where its text has the mask token, as many masks
+    as the label has tokens. Entities are linked and described that ``text`` mentions, never those of a label.
+
     Controls go through the plugin's own mapping. One that has learned with other vectors is a plugin of its own: train
     it with ``evaluation.shuffled(kb)``, evaluate it, and look at its ``"plugin"`` row.
 
@@ -96,7 +101,8 @@ def evaluate(
         tokenizer: Its tokenizer.
         dataset: Rows with ``text`` and ``label``, perhaps ``text_pair`` and ``mentions``. For a classifier a label is
             the number of a class, or 0 and 1 for each class where a text may have several; for an encoder-decoder it is
-            a text; other language models need none.
+            a text; for other language models it may be one, and what else it is they do not look at. Mentions that are
+            given count the characters of ``text``.
         metric: ``"accuracy"``, ``"micro-f1"`` (the same as accuracy where each text has one label), ``"hits@5"`` or
             another k, ``"loss"`` (cross-entropy for each answer or word), ``"perplexity"`` (its exponential), or a
             function of predictions and labels, both arrays ``[n]`` (or ``[n, classes]``), that gives a number.
@@ -134,7 +140,8 @@ def evaluate(
 
     Raises:
         EvaluationError: An unknown metric or control; an empty dataset, rows of another form, or labels that the head
-            has not; a model without a head for it; another plugin is attached; a control that cannot be done.
+            has not; an answer that does not fit into what the model reads; a model without a head for it; another
+            plugin is attached; a control that cannot be done.
         MissingDependencyError: ``probe=True`` without scikit-learn.
 
     Example:
@@ -148,7 +155,7 @@ def evaluate(
     base = base_tokenizer(tokenizer)
     with _attached(plugin, model, base, linker, form) as (attachment, hook), _undisturbed(model):
         known = _known_ids(seen, plugin.knowledge_base)
-        rows = read_rows(dataset, attachment.source)
+        rows = write_answers(model, base, read_rows(dataset, attachment.source))
         readings = {"plain": read_plain(rows, base, max_length), "linked": read_linked(rows, attachment, max_length)}
         entities = entities_of(rows)
         if attachment.source.ids:  # then what truncation has left is all that counts

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -33,12 +32,10 @@ class Reading:
     Attributes:
         features: ``input_ids`` and so on of each row, without padding.
         spans: Where each token stands in the row's text: ``(start, end)``, equal where it is no token of the text.
-        again: Reads other rows in the same way.
     """
 
     features: list[dict[str, list[int]]]
     spans: list[list[tuple[int, int]]]
-    again: Callable[[Rows], Reading] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -51,15 +48,12 @@ class Reading:
 
 def read_plain(rows: Rows, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Reading:
     """Read texts as a checkpoint without any plugin does."""
-    again = partial(read_plain, tokenizer=tokenizer, max_length=max_length)
-    return Reading(*_read(rows, rows.texts, tokenizer, max_length), again)
+    return Reading(*_read(rows, rows.texts, tokenizer, max_length))
 
 
 def read_linked(rows: Rows, attachment: Attachment, max_length: int | None = None) -> Reading:
     """Read texts with a virtual token at each mention."""
-    again = partial(read_linked, attachment=attachment, max_length=max_length)
-    found = (rows.mentions, rows.pair_mentions)
-    return Reading(*_read(rows, rows.texts, attachment.tokenizer, max_length, *found), again)
+    return Reading(*_read(rows, rows.texts, attachment.tokenizer, max_length, rows.mentions, rows.pair_mentions))
 
 
 def read_described(
@@ -100,11 +94,7 @@ def read_described(
         [(max(0, start - len(c)), end - len(c)) if end > len(c) else (0, 0) for start, end in spans]
         for c, spans in zip(contexts, found, strict=True)
     ]
-
-    def again(other: Rows) -> Reading:
-        return read_described(other, tokenizer, kb, template, max_length)[0]
-
-    return Reading(features, shifted, again), cut
+    return Reading(features, shifted), cut
 
 
 def describe(entity_ids: Sequence[str], kb: KnowledgeBase, template: str = TEXT_TEMPLATE) -> str:

@@ -52,15 +52,16 @@ class Task(Protocol):
         ...
 
 
-def find_task(model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, readings: dict[str, Reading]) -> Task:
+def find_task(
+    model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, readings: Mapping[str, Reading]
+) -> Task:
     """Return what a model can be asked about rows; see which head it has by running it on the first one.
 
     Args:
         model: In evaluation mode.
         tokenizer: Its own.
         rows: Checked.
-        readings: By name, ``"plain"`` and ``"linked"`` among them. Where answers are words that belong into the texts,
-            readings with them take the places of these.
+        readings: By name, ``"plain"`` and ``"linked"`` among them.
 
     Raises:
         EvaluationError: The model has no head for this, or the rows have not the labels that it needs.
@@ -74,11 +75,20 @@ def find_task(model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows, 
         )
     if is_encoder_decoder(model):
         return TargetTask(model, tokenizer, rows, readings)
-    if are_texts(rows.labels):
-        rows = with_answers(rows, None if generates(model) else _mask_token(model, tokenizer))
-        readings.update({way: reading.again(rows) for way, reading in readings.items() if reading.again is not None})
+    if rows.answers is not None:
         return AnswerTask(model, tokenizer, rows, readings)
     return WordTask(model, tokenizer, rows, readings)
+
+
+def write_answers(model: nn.Module, tokenizer: PreTrainedTokenizerBase, rows: Rows) -> Rows:
+    """Return rows with their answers in the texts, where a model predicts words and the labels are texts.
+
+    Raises:
+        EvaluationError: A label is empty or no text, or has no mask token whose place it would take.
+    """
+    if not predicts_words(model) or is_encoder_decoder(model) or rows.pairs is not None or not are_texts(rows.labels):
+        return rows
+    return with_answers(rows, None if generates(model) else _mask_token(model, tokenizer))
 
 
 class _Batches:

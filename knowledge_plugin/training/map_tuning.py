@@ -63,7 +63,10 @@ class MapTuningTrainer(Trainer):
             entries among others and also teaches to find the one that a row mentions; knowledge in attention from
             ``"task-or-refuse"`` too, which sometimes does not show it, and asks for a refusal.
         train_dataset: For ``"task"``, rows with ``text`` and ``label`` (perhaps ``text_pair``, ``mentions``), or rows
-            tokenized by the attachment's tokenizer. For the others rows with ``text``, perhaps ``mentions``.
+            tokenized by the attachment's tokenizer. The label may be a text, as in ``{"text": "Ada lives in", "label":
+            "Graz"}``: a decoder reads it behind ``text`` and learns from it alone, an encoder-decoder is to write it;
+            entities are linked in ``text`` and never in the label. For the others rows with ``text``, perhaps
+            ``mentions``.
         eval_dataset: The same. Of the mention objectives all mentions are asked for, the same at each evaluation.
         processing_class: The model's tokenizer.
         data_collator: For rows tokenized by the attachment's tokenizer, with ``"task"``. As with Trainer, it sees the

@@ -16,6 +16,7 @@ from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.training.frozen import frozen
 from tests import tiny
+from tests.contract.architectures import build
 from tests.evaluation import bag
 
 EVERY_CONTROL = ("none", "untrained", "shuffled", "random", "zero", "text")
@@ -361,6 +362,73 @@ def test_a_masked_language_model(run, wordpiece, towns):
     assert report.text_template == "{description}"
     assert run(plugin, model, wordpiece, rows, "hits@200")["none"].value > 0.1
     assert run(plugin, model, wordpiece, rows, "accuracy")["none"].rows == 60
+
+
+# The last one is the name of an entity, and would be linked if it stood in the text.
+ANSWERS = [("paris museum", "the old town"), ("mayor train", "vienna 7"), ("harbour paris", "museum mayor")]
+
+
+def cross_entropy_by_hand(model, tokenizer, rows, **mentions):
+    """Of the answers' tokens, one row at a time; both tokenizers put one token before a text and one behind it."""
+    losses = []
+    for i, row in enumerate(rows):
+        options = {name: found[i] for name, found in mentions.items()}
+        length = len(tokenizer(row["text"], add_special_tokens=False, **options).input_ids)
+        ids = tokenizer(f"{row['text']} {row['label']}", return_tensors="pt", **options).input_ids
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[0, length:-2]
+        losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 1 + length : -1], reduction="none"))
+    return float(torch.cat(losses).mean())
+
+
+@pytest.mark.parametrize("family", ["wordpiece", "byte_bpe"])
+@pytest.mark.parametrize("form", ["concat", "replace"])
+def test_answers_of_a_decoder(run, family, form, towns):
+    model, tokenizer = build("llama"), tiny.tokenizer(family)
+    plugin = KnowledgePlugin.for_model(model, towns)
+    rows = [{"text": f"she moved to {name} in", "label": label} for name, label in ANSWERS]
+    report = run(plugin, model, tokenizer, rows, "loss", EVERY_CONTROL, form=form, batch_size=2)
+    assert report.task == "text-generation"
+    assert (report.mentions_linked, report.entities) == (3, 3)
+    assert len({r.value for r in report.results}) == 7
+    assert report["none"].value == pytest.approx(cross_entropy_by_hand(model, tokenizer, rows), rel=1e-4)
+    with plugin.attach(model, tokenizer, form=form) as attachment:
+        found = [attachment.explain(row["text"]) for row in rows]
+        by_hand = cross_entropy_by_hand(model, attachment.tokenizer, rows, mentions=found)
+    assert report["plugin"].value == pytest.approx(by_hand, rel=1e-4)
+    described = [
+        row | {"text": f"{towns[f[0].entity_id].description} {row['text']}"} for row, f in zip(rows, found, strict=True)
+    ]
+    assert report["text"].value == pytest.approx(cross_entropy_by_hand(model, tokenizer, described), rel=1e-4)
+
+
+def test_a_decoder_counts_the_tokens_of_answers_alone(run, wordpiece, towns):
+    model = build("llama")
+    rows = [{"text": f"she moved to {name} in", "label": label} for name, label in ANSWERS]
+    seen = []
+    metric = lambda predictions, labels: seen.append(labels) or float(np.mean(predictions == labels))  # noqa: E731
+    run(KnowledgePlugin.for_model(model, towns), model, wordpiece, rows, metric, "none", resamples=1)
+    expected = [token for _, label in ANSWERS for token in wordpiece(label, add_special_tokens=False).input_ids]
+    assert all(labels.tolist() == expected for labels in seen if len(labels) == len(expected))
+    assert len(seen[0]) == len(expected)
+
+
+def test_answers_of_a_masked_language_model(run, wordpiece, towns):
+    model = build("bert-masked-lm")
+    plugin = KnowledgePlugin.for_model(model, towns)
+    rows = [{"text": f"she moved to {name} in [MASK].", "label": label} for name, label in ANSWERS]
+    report = run(plugin, model, wordpiece, rows, "loss", EVERY_CONTROL)
+    assert (report.task, report.mentions_linked) == ("fill-mask", 3)
+    losses = []
+    for row in rows:
+        answer = wordpiece(row["label"], add_special_tokens=False).input_ids
+        ids = wordpiece(row["text"].replace("[MASK]", "[MASK] " * len(answer)), return_tensors="pt").input_ids
+        with torch.no_grad():
+            logits = model(input_ids=ids).logits[ids == wordpiece.mask_token_id]
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(answer), reduction="none"))
+    assert report["none"].value == pytest.approx(float(torch.cat(losses).mean()), rel=1e-4)
+    with pytest.raises(EvaluationError, match=r"expected \[MASK\] once in the text"):
+        run(plugin, model, wordpiece, [{"text": "paris museum", "label": "vienna"}])
 
 
 def test_a_metric_that_gives_no_number(run):

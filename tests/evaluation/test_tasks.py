@@ -19,7 +19,7 @@ from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.errors import EvaluationError
 from knowledge_plugin.evaluation.readings import read_described, read_linked, read_plain
 from knowledge_plugin.evaluation.rows import read_rows
-from knowledge_plugin.evaluation.tasks import find_task
+from knowledge_plugin.evaluation.tasks import find_task, write_answers
 from tests import tiny
 from tests.evaluation import bag
 
@@ -39,7 +39,7 @@ def build(model, tokenizer, kb, labels=None, form="concat"):
     torch.manual_seed(0)
     dataset = [{"text": t} | ({} if labels is None else {"label": labels[i]}) for i, t in enumerate(TEXTS)]
     attachment = KnowledgePlugin.for_model(model, kb).attach(model.eval(), tokenizer, form=form)
-    rows = read_rows(dataset, attachment.source)
+    rows = write_answers(model, tokenizer, read_rows(dataset, attachment.source))
     readings = {
         "plain": read_plain(rows, tokenizer),
         "linked": read_linked(rows, attachment),
@@ -152,7 +152,7 @@ def test_what_a_decoder_reads_first_is_scored_nowhere(cities):
     tokenizer = tiny.tokenizer("wordpiece")
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
     attachment = KnowledgePlugin.for_model(model := decoder(), cities).attach(model.eval(), tokenizer)
-    rows = read_rows([{"text": "paris opened"}], attachment.source)
+    rows = write_answers(model, tokenizer, read_rows([{"text": "paris opened"}], attachment.source))
     readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
     readings["text"], _ = read_described(rows, tokenizer, cities, "{description}")
     with torch.no_grad():
@@ -251,7 +251,9 @@ def test_labels_of_a_decoder_that_are_no_texts_are_ignored(wordpiece, cities):
 def test_a_long_prompt_is_cut_at_its_beginning_and_the_answer_is_not(tokenizer, cities):
     model = decoder()
     attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
-    rows = read_rows([{"text": "paris and " * 40 + "a train to", "label": "vienna"}], attachment.source)
+    rows = write_answers(
+        model, tokenizer, read_rows([{"text": "paris and " * 40 + "a train to", "label": "vienna"}], attachment.source)
+    )
     readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
     readings["text"], _ = read_described(rows, tokenizer, cities, "{description}")
     side = tokenizer.truncation_side
@@ -271,7 +273,7 @@ def test_an_answer_that_does_not_fit(tokenizer, cities, max_length):
     model = decoder()
     attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
     label = "the river is wide and the mayor of the old town " * (1 if max_length else 9)
-    rows = read_rows([{"text": "in paris", "label": label}], attachment.source)
+    rows = write_answers(model, tokenizer, read_rows([{"text": "in paris", "label": label}], attachment.source))
     readings = {"plain": read_plain(rows, tokenizer, max_length), "linked": read_linked(rows, attachment, max_length)}
     with pytest.raises(EvaluationError, match=r"the label 'the river .* does not fit: .*model_max_length"):
         find_task(model, tokenizer, rows, readings)
@@ -282,7 +284,7 @@ def test_nothing_stands_before_an_answer(cities):
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
     model = decoder()
     attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
-    rows = read_rows([{"text": "", "label": "vienna"}], attachment.source)
+    rows = write_answers(model, tokenizer, read_rows([{"text": "", "label": "vienna"}], attachment.source))
     readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
     with pytest.raises(EvaluationError, match="nothing stands before the label 'vienna'"):
         find_task(model, tokenizer, rows, readings)
@@ -294,7 +296,7 @@ def test_a_masked_language_model_is_asked_for_what_the_mask_stands_for(family, c
     mask = tokenizer.mask_token
     attachment = KnowledgePlugin.for_model(model, cities).attach(model.eval(), tokenizer)
     dataset = [{"text": f"a train from {mask} to berlin", "label": "new york"}]
-    rows = read_rows(dataset, attachment.source)
+    rows = write_answers(model, tokenizer, read_rows(dataset, attachment.source))
     readings = {"plain": read_plain(rows, tokenizer), "linked": read_linked(rows, attachment)}
     readings["text"], _ = read_described(rows, tokenizer, cities, "{description}")
     whole = tokenizer("a train from new york to berlin").input_ids

@@ -7,12 +7,19 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import IterableDataset
-from transformers import DataCollatorWithPadding, EarlyStoppingCallback, TrainingArguments
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    LlamaConfig,
+    LlamaForCausalLM,
+    TrainingArguments,
+)
 
 from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer, Mention
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
+from tests.contract.architectures import DECODER
 
 WORDS = ["paris", "museum", "mayor", "train", "river", "vienna"]
 NAMES = [f"{a} {b}" for a in WORDS for b in WORDS if a != b][:24]
@@ -122,6 +129,21 @@ def test_it_learns_what_only_the_vectors_say(trainer, rows):
     before = run.evaluate()["eval_loss"]
     run.train()
     assert run.evaluate()["eval_loss"] < before / 2
+
+
+def test_a_decoder_learns_to_answer(trainer, rows, kb):
+    torch.manual_seed(0)
+    decoder = LlamaForCausalLM(LlamaConfig(**DECODER, initializer_range=0.4)).eval()
+    plugin = KnowledgePlugin.for_model(decoder, kb, mapping="mlp")
+    before, untrained = fingerprint(decoder), weights(plugin)
+    answered = [{"text": f"{row['text']} in", "label": ["the harbour", "prague"][row["label"]]} for row in rows]
+    options = {"model": decoder, "plugin": plugin, "train_dataset": answered, "eval_dataset": answered}
+    run = trainer(max_steps=100, base_dropout=0.0, **options)
+    loss = run.evaluate()["eval_loss"]
+    run.train()
+    assert run.evaluate()["eval_loss"] < 0.8 * loss
+    assert fingerprint(decoder) == before
+    assert not torch.equal(weights(plugin), untrained)
 
 
 def test_results_of_another_mapping_are_dropped(trainer, plugin):
