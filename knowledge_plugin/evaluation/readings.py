@@ -110,7 +110,11 @@ def describe(entity_ids: Sequence[str], kb: KnowledgeBase, template: str = TEXT_
 def linked_entities(reading: Reading, source: KnowledgeSource) -> list[list[str]]:
     """Return the entities whose virtual tokens the model sees in each row: truncation may have taken some away."""
     return [
-        [name for token in row["input_ids"] if token in source.ids and (name := source.entity_id(token)) is not None]
+        [
+            name
+            for token in row["input_ids"]
+            if token in source.ids and source.ids.is_first(token) and (name := source.entity_id(token)) is not None
+        ]
         for row in reading.features
     ]
 

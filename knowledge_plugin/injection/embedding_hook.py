@@ -98,17 +98,23 @@ class EmbeddingHook(Hook):
         output[mine.to(output.device)] = self._look_up(embedding, mapped, output)[place]
         return output
 
+    @property
+    def _width(self) -> int:
+        return self.mapping.config.output_dim // self.ids.tokens
+
     def _looked_up(self) -> dict[Any, Any]:
         return self._local.__dict__
 
     def _map(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the vectors of virtual ids ``[n]``, each entity's once, and which of them is whose."""
-        rows, place = torch.unique(ids - self.ids.start, return_inverse=True)
-        return self.mapping(self.vectors(rows).to(ids.device)), place
+        offsets, tokens = ids - self.ids.start, self.ids.tokens
+        rows, place = torch.unique(offsets.div(tokens, rounding_mode="floor"), return_inverse=True)
+        mapped = self.mapping(self.vectors(rows).to(ids.device))
+        return mapped.view(len(rows) * tokens, -1), place * tokens + offsets % tokens
 
     def dense_rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Return float32 ``[*ids.shape, width]``: the mapped vector where an id is a virtual one, else zeros."""
-        rows = torch.zeros(*ids.shape, self.mapping.config.output_dim, device=ids.device)
+        rows = torch.zeros(*ids.shape, self._width, device=ids.device)
         mine = self.ids.mask(ids)
         if self.ids.any_in(ids):
             mapped, place = self._map(ids[mine])
@@ -118,11 +124,16 @@ class EmbeddingHook(Hook):
     def _traced_rows(self, ids: torch.Tensor) -> torch.Tensor:
         """Return a row for every place of ``ids``, of which only those of virtual ids matter."""
         if not self._learns() and not torch.compiler.is_exporting():
-            return virtual_rows(ids, self.key, self.mapping.config.output_dim).flatten(0, -2)
+            return virtual_rows(ids, self.key, self._width).flatten(0, -2)
         # Without a branch, so that gradients reach the mapping, and an exported program needs no plugin.
         index = self.vectors.index
-        rows = (ids.flatten() - self.ids.start).clamp(0, len(index) - 1)
-        return self.mapping(index.gather(rows.to(index.device)).to(ids.device))
+        tokens, offsets = self.ids.tokens, ids.flatten() - self.ids.start
+        rows = offsets.div(tokens, rounding_mode="floor").clamp(0, len(index) - 1)
+        mapped = self.mapping(index.gather(rows.to(index.device)).to(ids.device))
+        if tokens == 1:
+            return mapped
+        each = torch.arange(len(rows), device=ids.device)
+        return mapped.view(len(rows), tokens, -1)[each, offsets.clamp(min=0) % tokens]
 
     def _look_up(self, embedding: nn.Embedding, rows: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """Do to mapped rows what the module does to the rows of its weight."""

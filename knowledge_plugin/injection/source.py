@@ -95,8 +95,8 @@ class KnowledgeSource:
         return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
 
     def token_id(self, mention: Mention) -> int:
-        """Return the virtual id of a mention's entity."""
-        token_id = self.ids.start + self.knowledge_base.row(mention.entity_id)
+        """Return the virtual id of a mention's entity; of several, the first."""
+        token_id = self.ids.of_row(self.knowledge_base.row(mention.entity_id))
         if token_id not in self.ids:
             raise AttachmentError(
                 f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, "
@@ -106,7 +106,7 @@ class KnowledgeSource:
 
     def entity_id(self, token_id: int) -> str | None:
         """Return the id of the entity that a token stands for, or ``None`` if it is no virtual id of this plugin."""
-        row = token_id - self.ids.start
+        row = self.ids.row(token_id)
         return self.knowledge_base.entity_id(row) if 0 <= row < len(self.knowledge_base) else None
 
 

@@ -30,13 +30,14 @@ class VirtualToken:
     Attributes:
         start: First character of the mention.
         end: One past its last character.
-        token_id: The virtual id.
+        token_id: The virtual id; of several, the first.
         token: What to call it.
         separator: With one, ``[entity] separator`` goes before the mention (concat); with ``None``, ``[entity]`` takes
             the place of the mention's tokens (replace).
         word: For a text that came as words: which word the mention starts in; ``start`` and ``end`` then count
             characters of that word, and ``end_word`` is the word it ends in.
         end_word: See ``word``.
+        tokens: How many ids there are, one after the other.
     """
 
     start: int
@@ -46,6 +47,12 @@ class VirtualToken:
     separator: Separator | None
     word: int | None = None
     end_word: int | None = None
+    tokens: int = 1
+
+    @property
+    def ids(self) -> range:
+        """All its virtual ids."""
+        return range(self.token_id, self.token_id + self.tokens)
 
 
 class SplicedText:
@@ -88,10 +95,13 @@ class SplicedText:
         cut = kept if side == "right" else len(self.encoding) - kept
         severed, shift = [], 0
         for item, first, last in _places(self._virtual, self._plain, self._keep_out):
-            if item.separator is None:  # it is the mention itself, so that no part of it can be left
-                shift += 1 - (last - first)
+            if item.separator is None:  # it is the mention itself
+                start, length = first + shift, item.tokens
+                shift += length - (last - first)
+                if start < cut < start + length:  # of several tokens
+                    severed.append(item)
                 continue
-            start, length = first + shift, 1 + len(item.separator.ids)
+            start, length = first + shift, item.tokens + len(item.separator.ids)
             shift += length
             if start < cut < start + length or (side == "right" and cut == start + length):
                 severed.append(item)
@@ -132,11 +142,11 @@ def splice(
         if item.separator is None:
             # A byte-level token begins with the blank before it; the mention does not.
             span = [max(encoding.offsets[first][0], item.start), encoding.offsets[last - 1][1]]
-            piece = [(item.token_id, item.token, encoding.word_ids[first], span, 0)]
+            piece = [(token_id, item.token, encoding.word_ids[first], span, 0) for token_id in item.ids]
         else:
             span = [encoding.offsets[first][0]] * 2
             parts = [
-                (item.token_id, item.token),
+                *((token_id, item.token) for token_id in item.ids),
                 *zip(item.separator.ids, item.separator.tokens, strict=True),
             ]
             piece = [(token_id, token, None, span, 1) for token_id, token in parts]

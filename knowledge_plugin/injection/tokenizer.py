@@ -118,17 +118,24 @@ class _LinkingBackend:
     def _virtual_tokens(self, text: str | _Words, found: list[Linked]) -> list[VirtualToken]:
         placed = [(linked.mention, self._token(linked)) for linked in found]
         if isinstance(text, str):
-            return [VirtualToken(m.start, m.end, *token) for m, token in placed]
+            return [VirtualToken(m.start, m.end, **token) for m, token in placed]
         # The linker read the words with a blank between; find the words again in which a mention begins and ends.
         starts = list(itertools.accumulate((len(word) + 1 for word in text), initial=0))[:-1]
         tokens = []
         for m, token in placed:
             first, last = bisect_right(starts, m.start) - 1, bisect_left(starts, m.end) - 1
-            tokens.append(VirtualToken(m.start - starts[first], m.end - starts[last], *token, first, last))
+            span = m.start - starts[first], m.end - starts[last]
+            tokens.append(VirtualToken(*span, word=first, end_word=last, **token))
         return tokens
 
-    def _token(self, linked: Linked) -> tuple[int, str, Separator | None]:
-        return linked.source.token_id(linked.mention), linked.token, self.separator(linked.source)
+    def _token(self, linked: Linked) -> dict[str, Any]:
+        source = linked.source
+        return {
+            "token_id": source.token_id(linked.mention),
+            "token": linked.token,
+            "separator": self.separator(source),
+            "tokens": source.ids.tokens,
+        }
 
     def _surround(self, first: SplicedText, second: SplicedText | None, special: bool) -> Encoding:
         """Truncate, add special tokens, pad to a fixed length: the library's second step."""
@@ -255,8 +262,10 @@ class _KnowledgeTokenizer:
             encoded = super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         # What the model will see, not what was found: truncation may have taken mentions away.
         for encoding in encoded.encodings or []:
-            for source in filter(None, map(self._tokenizer.sources.of_token, encoding.ids)):
-                source.mentions_linked += 1
+            for token_id in encoding.ids:
+                source = self._tokenizer.sources.of_token(token_id)
+                if isinstance(source, KnowledgeSource) and source.ids.is_first(token_id):
+                    source.mentions_linked += 1
         return encoded
 
     def _find(self, texts: list, given: list | None) -> _Mentions:
@@ -290,11 +299,19 @@ class _KnowledgeTokenizer:
 
     def _inserted(self, ids: list[int]) -> Iterator[tuple[int, int]]:
         """Yield where virtual tokens and their separators stand among ids."""
-        for i, token_id in enumerate(ids):
-            if (source := self._tokenizer.sources.of_token(token_id)) is not None:
-                separator = self._tokenizer.separator(source)
-                expected = [] if separator is None else list(separator.ids)
-                yield i, i + 1 + (len(expected) if ids[i + 1 : i + 1 + len(expected)] == expected else 0)
+        i = 0
+        while i < len(ids):
+            if (source := self._tokenizer.sources.of_token(ids[i])) is None:
+                i += 1
+                continue
+            separator, row = self._tokenizer.separator(source), source.ids.row(ids[i])
+            stop = i + 1
+            while stop < len(ids) and ids[stop] == ids[stop - 1] + 1 and source.ids.row(ids[stop]) == row:
+                stop += 1
+            expected = [] if separator is None else list(separator.ids)
+            stop += len(expected) if ids[stop : stop + len(expected)] == expected else 0
+            yield i, stop
+            i = stop
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         if isinstance(ids, int):

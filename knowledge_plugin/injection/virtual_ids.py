@@ -9,16 +9,22 @@ _MIN_CAPACITY = 2**16
 
 
 class VirtualIds:
-    """The range of token ids that stands for the rows of one knowledge base: ``start + row``.
+    """The range of token ids that stands for the rows of one knowledge base, one id or several for each row.
 
     Args:
         start: First virtual id; beyond every word of model and tokenizer.
         rows: Rows of the knowledge base now.
+        tokens: How many ids, one after the other, stand for a row.
+
+    Example:
+        >>> ids = VirtualIds(1000, rows=5, tokens=2)
+        >>> ids.of_row(3), ids.row(1007), ids.is_first(1007)
+        (1006, 3, False)
     """
 
-    def __init__(self, start: int, rows: int) -> None:
-        self.start = start
-        self.stop = start + max(_MIN_CAPACITY, 2 * rows)
+    def __init__(self, start: int, rows: int, tokens: int = 1) -> None:
+        self.start, self.tokens = start, tokens
+        self.stop = start + max(_MIN_CAPACITY, 2 * rows) * tokens
 
     @classmethod
     def none(cls) -> VirtualIds:
@@ -35,6 +41,18 @@ class VirtualIds:
 
     def __repr__(self) -> str:
         return f"VirtualIds({self.start}, ..., {self.stop - 1})" if self else "VirtualIds.none()"
+
+    def of_row(self, row: int) -> int:
+        """Return the first id of a row."""
+        return self.start + row * self.tokens
+
+    def row(self, token_id: int) -> int:
+        """Return the row that an id stands for."""
+        return (token_id - self.start) // self.tokens
+
+    def is_first(self, token_id: int) -> bool:
+        """Return whether an id is the first of its row."""
+        return (token_id - self.start) % self.tokens == 0
 
     def mask(self, ids: torch.Tensor) -> torch.Tensor:
         """Return where a tensor of token ids holds virtual ids of this range."""

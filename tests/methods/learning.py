@@ -44,29 +44,36 @@ def _model() -> LlamaForCausalLM:
     return LlamaForCausalLM(LlamaConfig(**DECODER | {"hidden_size": 32, "initializer_range": 0.3})).eval()
 
 
-def _trainer(method: str, folder: Path, epochs: int = 200, **options) -> tuple[MapTuningTrainer, list[dict]]:
+def _trainer(
+    method: str, folder: Path, objective: str = "task", epochs: int = 400, **options
+) -> tuple[MapTuningTrainer, list[dict]]:
     kb, rows = _world()
     model, tokenizer = _model(), _tokenizer()
     set_seed(0)
-    settings = {"every": 1} if method == "kb-attention" else {"top": 1, "layers": [0, 1]}
-    plugin = KnowledgePlugin.for_model(model, kb, method=method, key_dim=6, **settings)
+    settings = {
+        "kb-attention": {"every": 1, "key_dim": 6},
+        "passage": {"tokens": 2},
+    }.get(method, {"top": 1, "layers": [0, 1], "key_dim": 6})
+    plugin = KnowledgePlugin.for_model(model, kb, method=method, **settings)
     arguments = TrainingArguments(
         str(folder), num_train_epochs=epochs, learning_rate=1e-2, per_device_train_batch_size=24, report_to="none",
         disable_tqdm=True, seed=0, use_cpu=True, **options,
     )  # fmt: skip
-    return MapTuningTrainer(model, arguments, plugin=plugin, processing_class=tokenizer, train_dataset=rows), rows
+    return MapTuningTrainer(
+        model, arguments, plugin=plugin, objective=objective, processing_class=tokenizer, train_dataset=rows
+    ), rows
 
 
 def _digest(model) -> str:
     return hashlib.sha256(b"".join(t.numpy().tobytes() for t in model.state_dict().values())).hexdigest()
 
 
-def check_it_learns(method: str, folder: Path) -> None:
-    trainer, rows = _trainer(method, folder, save_strategy="no")
+def check_it_learns(method: str, folder: Path, objective: str = "task") -> None:
+    trainer, rows = _trainer(method, folder, objective, save_strategy="no")
     before = _digest(trainer.model)
     trainer.train()
     assert _digest(trainer.model) == before
-    assert trainer.plugin.config.training.objective == "task"
+    assert trainer.plugin.config.training.objective == objective
     report = evaluate(
         trainer.plugin, trainer.model, _tokenizer(), rows, controls=("none", "shuffled"),
         resamples=20, progress=False, probe=False,
