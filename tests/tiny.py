@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -20,17 +22,22 @@ FAMILIES = ("wordpiece", "byte_bpe", "unigram")
 
 
 def tokenizer(family: str) -> PreTrainedTokenizerBase:
-    """Return a tokenizer of about 300 words, trained on a few lines, with the post-processor of its family."""
+    """Return a tokenizer of a few hundred tokens, from a few lines, with the post-processor of its family.
+
+    The same in every process, which those that tokenizers trains are not: ties in it are broken by chance.
+    """
     return {"wordpiece": _wordpiece, "byte_bpe": _byte_bpe, "unigram": _unigram}[family]()
 
 
 def _wordpiece() -> PreTrainedTokenizerBase:
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.BertNormalizer(lowercase=True)
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    raw.decoder = decoders.WordPiece()
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = {word for line in CORPUS for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(line))}
+    letters = sorted({letter for word in words for letter in word})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    raw.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
+    tokens = dict.fromkeys([*special, *letters, *(f"##{letter}" for letter in letters), *sorted(words)])
+    raw = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    raw.normalizer, raw.pre_tokenizer = normalizer, splitter
+    raw.decoder = decoders.WordPiece()
     raw.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -77,6 +84,9 @@ def _unigram() -> PreTrainedTokenizerBase:
     raw.decoder = decoders.Metaspace()
     special = ["<pad>", "</s>", "<unk>"]
     raw.train_from_iterator(CORPUS, trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token="<unk>"))
+    trained = json.loads(raw.to_str())["model"]["vocab"]
+    pieces = sorted((piece, round(score, 6)) for piece, score in trained[len(special) :])
+    raw.model = models.Unigram([*map(tuple, trained[: len(special)]), *pieces], unk_id=special.index("<unk>"))
     raw.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", raw.token_to_id("</s>"))]
     )

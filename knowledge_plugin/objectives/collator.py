@@ -63,6 +63,7 @@ class TaskCollator(LinkingCollator):
         tokenizer: The attachment's tokenizer; may be set later, before the first batch.
     """
 
+    keeps_spans = False  # as "spans", of answers behind texts
     classes: int | None = None
     writes: Literal["behind", "apart"] | None = None
 
@@ -127,7 +128,7 @@ class TaskCollator(LinkingCollator):
             row = ids[i].tolist(), spans[i].tolist()
             places = answer_places(each, *row, tokens, follows=True, error=TrainingError)
             batch["labels"][i, places] = ids[i, places]
-        return batch
+        return batch | ({"spans": spans} if self.keeps_spans else {})
 
 
 def _check_answers(rows: Sequence[dict[str, Any]], answers: list[Any], writes: str | None) -> None:

@@ -46,6 +46,8 @@ class LookupCollator(TaskCollator):
         self.attachment: Attachment | None = None
         self.draws = True
 
+    keeps_spans = True
+
     def use(self, attachment: Attachment) -> None:
         """Make batches for the model of an attachment."""
         super().use(attachment)
@@ -60,18 +62,20 @@ class LookupCollator(TaskCollator):
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return a batch of tensors, with ``shown``, rows of the knowledge base ``[n]``, and ``gold``.
 
-        ``gold``, ``[batch, length]``, is the place among those shown of the entry to be found, where one is asked for:
-        before the tokens of an answer, and everywhere if the labels are none of tokens; -100 elsewhere.
+        ``gold``, ``[batch, length]``, is the place among those shown of the entry to be found, at every token from the
+        end of its mention to the end of the text, where it can be known; everywhere if the labels are none of tokens;
+        -100 elsewhere.
         """
         assert self.attachment is not None
         kb = self.attachment.source.knowledge_base
-        own = self._own(rows, kb)
+        own, ends = self._own(rows, kb)
         draw = random.Random(f"{self.seed} {self.epoch} {rows[0].get('text', '')}")
         hidden: set[int] = set()
         if self.draws and self.refusals:
             hidden = {row for row in {r for r in own if r is not None} if draw.random() < self.refusals}
             rows = [row | {"label": self.refusal} if r in hidden else row for row, r in zip(rows, own, strict=True)]
         batch = super().__call__(rows)
+        spans = batch.pop("spans", None)
         if not self.draws:
             return batch
         shown = sorted({row for row in own if row is not None} - hidden)
@@ -80,10 +84,11 @@ class LookupCollator(TaskCollator):
         place = {row: i for i, row in enumerate(shown)}
         gold = torch.tensor([IGNORED if row is None else place.get(row, IGNORED) for row in own])
         batch["shown"] = torch.tensor(shown)
-        batch["gold"] = gold[:, None].masked_fill(~_asked(batch), IGNORED)
+        batch["gold"] = gold[:, None].masked_fill(~_asked(batch, spans, torch.tensor(ends)), IGNORED)
         return batch
 
-    def _own(self, rows: Sequence[dict[str, Any]], kb: KnowledgeBase) -> list[int | None]:
+    def _own(self, rows: Sequence[dict[str, Any]], kb: KnowledgeBase) -> tuple[list[int | None], list[int]]:
+        """Return the entry that each row is about, and where its mention ends."""
         assert self.attachment is not None
         source = self.attachment.source
         if "mentions" in rows[0]:
@@ -97,17 +102,16 @@ class LookupCollator(TaskCollator):
                 'knowledge base\'s names are found, such as {"text": "Ada lives in", "label": "Graz", "mentions": '
                 '[[0, 3, "person:1"]]}.'
             )
-        return [next((kb.row(m.entity_id) for m in mentions if source.knows(m.entity_id)), None) for mentions in found]
+        first = [next((m for m in mentions if source.knows(m.entity_id)), None) for mentions in found]
+        return [None if m is None else kb.row(m.entity_id) for m in first], [0 if m is None else m.end for m in first]
 
 
-def _asked(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Return where in a batch ``[batch, length]`` an entry is asked for."""
-    ids, labels = batch["input_ids"], batch.get("labels")
-    if labels is None or labels.shape != ids.shape:
+def _asked(batch: dict[str, torch.Tensor], spans: torch.Tensor | None, ends: torch.Tensor) -> torch.Tensor:
+    """Return where in a batch ``[batch, length]`` it can be known which entry is meant."""
+    ids = batch["input_ids"]
+    if spans is None:
         return batch.get("attention_mask", torch.ones_like(ids)).bool()
-    asked = torch.zeros_like(ids, dtype=torch.bool)
-    asked[:, :-1] = labels[:, 1:] != IGNORED
-    return asked
+    return (spans[..., 0] < spans[..., 1]) & (spans[..., 1] >= ends[:, None])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from knowledge_plugin.injection import mapping
+from knowledge_plugin.injection import network
 from knowledge_plugin.knowledge_base import embedding_index, tables
 
 _EVENTS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir"}
@@ -63,7 +63,7 @@ def interrupted_at(step: int, act: Callable[[], None], monkeypatch) -> Iterator[
 
     with monkeypatch.context() as patch:
         patch.setattr(embedding_index, "save_file", half(embedding_index.save_file, 1))
-        patch.setattr(mapping, "save_file", half(mapping.save_file, 1))
+        patch.setattr(network, "save_file", half(network.save_file, 1))
         patch.setattr(tables.pq, "write_table", half(tables.pq.write_table, 1))
         for name in ("replace", "link"):
             patch.setattr(os, name, after(getattr(os, name)))

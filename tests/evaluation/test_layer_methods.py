@@ -12,6 +12,17 @@ from tests import tiny
 ROWS = [{"text": f"the mayor came to {name}", "label": i % 3} for i, name in enumerate(["Paris", "Berlin", "York"] * 4)]
 
 
+@pytest.fixture
+def model():
+    """A classifier that is loud enough for what is added to it to be heard."""
+    model = tiny.classifier()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(10)
+    return model
+
+
 @pytest.fixture(params=["kformer", "memory"])
 def plugin(request, model):
     plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base(), method=request.param, key_dim=3)
