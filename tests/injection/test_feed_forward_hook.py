@@ -50,9 +50,14 @@ def test_all_that_are_shown_and_all_that_there_are_give_the_same(attached):
 @torch.no_grad()
 def test_weights_that_have_learned_make_a_new_index(attached):
     plugin, model, batch = attached
-    before = model(**batch).logits
+    hook = find_hooks(model)[0]
+    with hook.logging() as before:
+        model(**batch)
     plugin.mapping.lookup(0).key.weight.mul_(-1)
-    assert not torch.equal(model(**batch).logits, before)
+    plugin.mapping.lookup(0).key.bias.mul_(-1)
+    with hook.logging() as after:
+        model(**batch)
+    assert not torch.equal(before[0].rows[0], after[0].rows[0])
 
 
 def test_a_layer_that_is_not_there_is_refused(kb, wordpiece):
