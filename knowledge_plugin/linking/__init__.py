@@ -8,6 +8,7 @@ from knowledge_plugin.linking.disambiguation import (
     Disambiguator,
     NeighbourDisambiguator,
 )
+from knowledge_plugin.linking.long_tail import Judged, LongTailLinker, count_entities, count_neighbours
 from knowledge_plugin.linking.mention import Linker, Mention
 from knowledge_plugin.linking.ordinary_words import ordinary_words
 from knowledge_plugin.linking.quality import GoldText, LinkingQuality, read_gold, score_linker
@@ -26,14 +27,18 @@ __all__ = [
     "DictionaryLinker",
     "Disambiguator",
     "GoldText",
+    "Judged",
     "Linker",
     "LinkingQuality",
+    "LongTailLinker",
     "Mention",
     "NeighbourDisambiguator",
     "RetrievalLinker",
     "SpacyLinker",
     "SpanLinker",
     "alias_statistics",
+    "count_entities",
+    "count_neighbours",
     "ordinary_words",
     "read_gold",
     "score_linker",
