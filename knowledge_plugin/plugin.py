@@ -109,15 +109,16 @@ class KnowledgePlugin:
             mapping: For map-tuning ``"mlp"`` (the default) or ``"affine"``, the paper's, which
                 :func:`knowledge_plugin.align` can fit without any training.
             method: How knowledge enters the model; see :mod:`knowledge_plugin.registry`.
-            **settings: Of the method.
+            **settings: Of the method: the keyword-only arguments of its ``configure``.
 
         Raises:
             IncompatibleModelError: The model has no word embeddings, or not what the method hangs on.
             TokenizerError: A slow tokenizer.
             MappingError: No such kind of mapping.
-            ConfigError: No such method, or a setting out of bounds.
+            ConfigError: No such method, or a setting that it does not have, or one out of bounds.
         """
         kind = find_method(method)
+        kind.check_settings(settings)
         base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
         shape, injection = kind.configure(model, kb, mapping, **settings)
         config = KnowledgePluginConfig(base_model, shape, injection)

@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-from knowledge_plugin.errors import ConfigError
+from knowledge_plugin.errors import ConfigError, TrainingError
 
 GROUP = "knowledge_plugin.methods"
 
@@ -28,7 +29,7 @@ class Method:
         config: The section ``injection`` of ``config.json``: a subclass of
             :class:`~knowledge_plugin.config.InjectionConfig`.
         configure: From a model, a knowledge base and whatever settings the method has, to the sections ``mapping`` and
-            ``injection`` of an untrained plugin.
+            ``injection`` of an untrained plugin; settings are its keyword-only arguments.
         network: From the config of a plugin to its mapping network, untrained.
         hook: From the config, the placed vectors, the mapping network, the model and the first free token id to what
             :meth:`~knowledge_plugin.KnowledgePlugin.attach` hangs on the model.
@@ -50,6 +51,31 @@ class Method:
     citation: str
     reads: str = ""
     initialise: Callable[..., None] | None = None
+
+    def check_settings(self, names: Iterable[str]) -> None:
+        """Refuse settings that the method does not have, before a model is looked at.
+
+        Raises:
+            ConfigError: There is one.
+        """
+        parameters = inspect.signature(self.configure).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            return
+        known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        if wrong := sorted(set(names) - set(known)):
+            expected = f"expected one of {', '.join(map(repr, known))}" if known else "it has none"
+            raise ConfigError(f"settings of {self.name}: {expected}; found {wrong[0]!r:.80}.")
+
+    def find_objective(self, name: str) -> Any:
+        """Return what the network learns from, by its name.
+
+        Raises:
+            TrainingError: The method has no such objective.
+        """
+        if name not in self.objectives:
+            known = ", ".join(map(repr, self.objectives))
+            raise TrainingError(f"objective: expected one of {known} (of {self.name}), found {name!r:.80}.")
+        return self.objectives[name]
 
 
 _METHODS: dict[str, Method] = {}

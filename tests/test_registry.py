@@ -25,6 +25,15 @@ def test_a_name_that_is_no_text_is_refused():
         find_method(None)
 
 
+def test_settings_are_those_of_the_method():
+    find_method("kb-attention").check_settings(["every", "top"])
+    with pytest.raises(ConfigError, match=r"expected one of 'layers', 'every'.*found 'nearly'"):
+        find_method("kb-attention").check_settings(["every", "nearly"])
+    with pytest.raises(ConfigError, match="it has none; found 'model'"):
+        find_method("map-tuning").check_settings(["model"])
+    replace(find_method("memory"), configure=lambda model, kb, mapping, **any: None).check_settings(["any"])
+
+
 @pytest.mark.usefixtures("_known")
 def test_a_second_method_of_one_name_is_refused():
     method = replace(find_method("map-tuning"), origin="another")

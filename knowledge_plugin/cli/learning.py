@@ -5,6 +5,7 @@ What they need of Trainer and of evaluation is loaded when they are called: all 
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -20,10 +21,11 @@ import knowledge_plugin
 from knowledge_plugin.cli.artifact import Artifact
 from knowledge_plugin.cli.checkpoint import load_model, load_tokenizer
 from knowledge_plugin.cli.output import AsJson, print_json, print_values
-from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER
-from knowledge_plugin.errors import TrainingError
+from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, no_constant
+from knowledge_plugin.errors import ConfigError, TrainingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.plugin import KnowledgePlugin
+from knowledge_plugin.registry import find_method
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the plugin to.")]
 Kb = Annotated[str, typer.Option("--kb", metavar="REPO|FOLDER", help="The knowledge base.")]
@@ -51,8 +53,24 @@ def train(
     kb: Kb,
     model: Checkpoint,
     data: Data,
-    objective: Annotated[str, typer.Option(help="task, mention-mlm, mention-clm or mention-seq2seq.")] = "task",
-    mapping: Annotated[str, typer.Option(help="mlp or affine.")] = "mlp",
+    method: Annotated[
+        str,
+        typer.Option(help="map-tuning, kformer, memory, kb-attention, passage, or one of another package."),
+    ] = "map-tuning",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Of the method, such as layers=[0,1] or top=5; may be repeated."),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="task; of map-tuning also mention-mlm, mention-clm and mention-seq2seq, of kb-attention "
+            "task-or-refuse, of passage distil."
+        ),
+    ] = "task",
+    mapping: Annotated[
+        str | None, typer.Option(help="mlp or affine; without it, what is usual for the method.", show_default=False)
+    ] = None,
     epochs: Annotated[float, typer.Option(min=0.0)] = 2.0,
     learning_rate: Annotated[float, typer.Option(min=0.0)] = 1e-3,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
@@ -60,11 +78,16 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT-run.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Map-tune a plugin through a frozen model; checkpoints go to OUT-run, so that it can be resumed."""
+    """Train a plugin through a frozen model; checkpoints go to OUT-run, so that it can be resumed."""
+    settings = _settings(setting or [])
+    way_in = find_method(method)
+    way_in.check_settings(settings)  # these three say what is wrong before anything is loaded
+    way_in.find_objective(objective)
     rows = read_rows(data)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     transformers.set_seed(seed)
-    plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping=mapping)  # type: ignore[arg-type]
+    kind: Any = mapping
+    plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, kind, method=method, **settings)
     arguments = transformers.TrainingArguments(
         f"{out}-run",
         learning_rate=learning_rate,
@@ -87,8 +110,9 @@ def train(
     with redirect_stdout(sys.stderr):  # Trainer reports on stdout
         done = trainer.train(resume_from_checkpoint=resume)
     plugin.save_pretrained(out)
-    values = {"objective": objective, "rows": len(rows), "steps": done.global_step, "loss": done.training_loss}
-    _show(str(out), values | {"seconds": done.metrics["train_runtime"]}, as_json)
+    values = {"method": method, "objective": objective, "rows": len(rows), "steps": done.global_step}
+    values |= {"loss": done.training_loss, "seconds": done.metrics["train_runtime"]}
+    _show(str(out), values, as_json)
 
 
 def evaluate(
@@ -128,6 +152,20 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             f"{path}: expected rows with 'text' and 'label', found the columns {table.column_names[:10]}."
         )
     return table.to_pylist()
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    """Return the settings of a method by name, each value as JSON if it is that, and else as text."""
+    found = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"setting: expected KEY=VALUE, found {item!r:.80}. Type: --setting top=5")
+        try:
+            found[key] = json.loads(value, parse_constant=no_constant)
+        except (ValueError, RecursionError):
+            found[key] = value
+    return found
 
 
 def _knowledge_base(name: str) -> KnowledgeBase:

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from knowledge_plugin.config import MappingConfig, MappingKind
-from knowledge_plugin.errors import MappingError
+from knowledge_plugin.config import MappingConfig, MappingKind, parse
+from knowledge_plugin.errors import ConfigError, MappingError
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.layers import transformer_layers
 from knowledge_plugin.knowledge_base import KnowledgeBase
@@ -30,11 +30,15 @@ def chosen(model: nn.Module, layers: Sequence[int] | None, last: int) -> list[in
     """Return the numbers of the chosen layers, by default the ``last`` ones; -1 is the last one.
 
     Raises:
+        ConfigError: They are no list of numbers.
         MappingError: There is no such layer.
     """
     depth = len(transformer_layers(model))
     if layers is None:
         return list(range(max(0, depth - last), depth))
+    if not isinstance(layers, Sequence):
+        raise ConfigError(f"layers: expected a list of numbers such as [0, 1], found {layers!r:.80}.")
+    layers = parse(list[int], list(layers), "layers")
     if wrong := [number for number in layers if not -depth <= number < depth]:
         raise MappingError(f"layers: expected numbers from 0 to {depth - 1}, found {wrong[0]}.")
     return sorted({number % depth for number in layers})

@@ -102,7 +102,7 @@ class MapTuningTrainer(Trainer):
         form: Form | None = None,
         **kwargs: Any,
     ) -> None:
-        self.objective: Objective = _find_objective(plugin, objective)
+        self.objective: Objective = find_method(plugin.config.injection.method).find_objective(objective)
         self._objective_name = objective
         if base_dropout is not None and not 0 <= base_dropout < 1:
             raise TrainingError(f"base_dropout: expected a probability from 0 to below 1, found {base_dropout}.")
@@ -339,14 +339,6 @@ class MapTuningTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         self.plugin.mapping.load(Path(str(self.state.best_model_checkpoint)) / MAPPING_NAME)
-
-
-def _find_objective(plugin: KnowledgePlugin, name: str) -> Objective:
-    method = find_method(plugin.config.injection.method)
-    if name not in method.objectives:
-        known = ", ".join(map(repr, method.objectives))
-        raise TrainingError(f"objective: expected one of {known} (of {method.name}), found {name!r:.80}.")
-    return method.objectives[name]
 
 
 def _form(plugin: KnowledgePlugin) -> Form:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -8,9 +9,11 @@ from typer.testing import CliRunner
 
 from knowledge_plugin import KnowledgePlugin
 from knowledge_plugin.cli.main import app
+from knowledge_plugin.registry import find_method
 from tests import tiny
 
 CITIES = ["Paris", "New York", "York", "Berlin"]
+METHODS = ("map-tuning", "kformer", "memory", "kb-attention", "passage")
 
 
 @pytest.fixture
@@ -61,6 +64,60 @@ def test_train_and_evaluate(checkpoint, kb_folder, data, tmp_path):
     assert again.exit_code == 0, again.output
     resumed = KnowledgePlugin.from_pretrained(out)
     assert torch.equal(resumed.word_embeddings(["geo:york"]), trained.word_embeddings(["geo:york"]))
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "expected"),
+    [
+        ("kformer", ["layers=[0,1]", "top=2", "key_dim=4"], {"layers": [0, 1], "top": 2, "key_dim": 4}),
+        ("memory", ["heads=2"], {"heads": 2}),
+        ("passage", ["tokens=2", "separator=: "], {"tokens": 2, "separator": ": "}),
+    ],
+)
+def test_another_method_with_settings(checkpoint, kb_folder, tmp_path, method, settings, expected):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": f"a train to {city}", "label": 0}) for city in CITIES))
+    options = [part for setting in settings for part in ("--setting", setting)]
+    arguments = ["--kb", kb_folder, "--model", checkpoint, "--data", rows, "--method", method, *options, "--json"]
+    done = run("train", tmp_path / "out", *arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["method"] == method
+    injection = KnowledgePlugin.from_pretrained(tmp_path / "out").config.injection
+    assert injection.method == method
+    assert {name: getattr(injection, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (["--method", "mind-reading"], "'map-tuning', 'memory', 'passage', found 'mind-reading'"),
+        (["--method", "kformer", "--setting", "every=2"], "expected one of 'layers', 'key_dim', 'top', 'lookup_dim'"),
+        (["--method", "kformer", "--setting", "model=x"], "found 'model'"),
+        (["--setting", "top=5"], "settings of map-tuning: it has none"),
+        (["--method", "kformer", "--setting", "top"], "expected KEY=VALUE, found 'top'"),
+        (["--method", "kformer", "--setting", "top=0"], "top: expected a number from 1"),
+        (["--method", "kformer", "--setting", "top=many"], "top: expected int"),
+        (["--method", "kformer", "--setting", "layers=0"], "layers: expected a list of numbers"),
+        (["--method", "kformer", "--setting", "layers=[7]"], "layers: expected numbers from 0 to 1, found 7"),
+        (["--method", "kformer", "--setting", "key_dim=0"], "key_dim: expected a number from 1"),
+        (["--method", "kformer", "--objective", "distil"], "expected one of 'task' (of kformer)"),
+        (["--method", "memory", "--mapping", "mlp"], "'affine' in all its parts"),
+    ],
+)
+def test_a_method_or_a_setting_that_is_none(checkpoint, kb_folder, tmp_path, options, hint):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a train to York", "label": 0}\n')
+    arguments = ["--kb", kb_folder, "--model", checkpoint, "--data", tmp_path / "rows.jsonl", *options]
+    done = run("train", tmp_path / "out", *arguments)
+    assert done.exit_code == 1, done.output
+    assert hint in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_names_every_method_and_objective():
+    shown = re.sub(r"[\s│]+", " ", run("train", "--help").stdout)
+    for name in METHODS:
+        assert name in shown
+        assert all(objective in shown for objective in find_method(name).objectives)
 
 
 def test_a_report_for_people(checkpoint, kb_folder, data, tmp_path):

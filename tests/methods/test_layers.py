@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from knowledge_plugin.errors import MappingError
+from knowledge_plugin.errors import ConfigError, MappingError
 from knowledge_plugin.methods.layers import chosen, is_causal, shape
 from tests.contract.architectures import build
 
@@ -15,6 +15,12 @@ def test_layers_are_numbered_from_0_and_the_last_are_the_default(layers, expecte
 def test_a_layer_that_is_not_there_is_refused():
     with pytest.raises(MappingError, match="0 to 1, found 2"):
         chosen(build("llama"), [2], last=1)
+
+
+@pytest.mark.parametrize("layers", [0, "01", [0.0], [True], {0: 1}])
+def test_what_is_no_list_of_numbers_is_refused(layers):
+    with pytest.raises(ConfigError, match="layers"):
+        chosen(build("llama"), layers, last=1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from knowledge_plugin.config import KnowledgePluginConfig, MappingConfig, MappingKind
+from knowledge_plugin.config import KnowledgePluginConfig, MappingConfig, MappingKind, parse
 from knowledge_plugin.errors import MappingError
 from knowledge_plugin.injection.attention_hook import AttentionHook, EntryNetwork, KeysAndValues
 from knowledge_plugin.injection.embeddings import bare_model
@@ -72,14 +72,14 @@ def configure(
     """Return the sections ``mapping`` and ``injection`` of an untrained plugin.
 
     Raises:
-        MappingError: The model is no decoder, or ``every`` is no number from 1 up.
+        MappingError: The model is no decoder, or ``every`` is below 1.
     """
     if not is_causal(model):
         raise MappingError(
             f"{type(bare_model(model)).__name__}: knowledge in attention is for decoders. Type: "
             "KnowledgePlugin.for_model(model, kb, method='memory')"
         )
-    if every < 1:
+    if parse(int, every, "every") < 1:
         raise MappingError(f"every: expected a number of layers from 1 up, found {every}.")
     depth = len(transformer_layers(model))
     self_attention(transformer_layers(model)[0])  # says at once if there is none
@@ -88,12 +88,12 @@ def configure(
     heads = config.num_attention_heads
     injection = KBAttentionConfig(
         layers=chosen(model, range(0, depth, every) if layers is None else layers, depth),
-        key_dim=key_dim or kb.config.dim,
+        key_dim=kb.config.dim if key_dim is None else key_dim,
         causal=True,
         heads=heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
         top=top,
-        scale=float(scale),
+        scale=float(scale) if type(scale) is int else scale,
     )
     return shape(model, kb, mapping), injection
 

@@ -67,7 +67,7 @@ def configure(
     """Return the sections ``mapping`` and ``injection`` of an untrained plugin."""
     injection = KformerConfig(
         layers=chosen(model, layers, _LAST),
-        key_dim=key_dim or kb.config.dim,
+        key_dim=kb.config.dim if key_dim is None else key_dim,
         causal=is_causal(model),
         top=top,
         lookup_dim=lookup_dim,

@@ -88,7 +88,7 @@ def configure(
     config: Any = bare_model(model).config
     injection = MemoryConfig(
         layers=chosen(model, layers, 1),
-        key_dim=key_dim or kb.config.dim,
+        key_dim=kb.config.dim if key_dim is None else key_dim,
         causal=is_causal(model),
         top=top,
         lookup_dim=lookup_dim,

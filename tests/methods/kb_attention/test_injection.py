@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from knowledge_plugin import KnowledgePlugin
-from knowledge_plugin.errors import MappingError
+from knowledge_plugin.errors import ConfigError, MappingError
 from tests.contract.architectures import build
 
 
@@ -20,6 +20,12 @@ def test_every_third_layer_is_the_default(kb):
 def test_no_fewer_than_every_layer(kb, every):
     with pytest.raises(MappingError, match="every"):
         KnowledgePlugin.for_model(build("llama"), kb, method="kb-attention", every=every)
+
+
+@pytest.mark.parametrize("wrong", [{"every": "2"}, {"scale": "wide"}, {"scale": True}, {"key_dim": 0}])
+def test_settings_of_another_type_or_out_of_bounds_are_refused(kb, wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        KnowledgePlugin.for_model(build("llama"), kb, method="kb-attention", **wrong)
 
 
 @torch.no_grad()
