@@ -322,6 +322,10 @@ class LayerInjectionConfig(InjectionConfig):
 
     def check(self, plugin: KnowledgePluginConfig) -> None:
         """Hold the section against the others: keys are within vectors, and the network is of a size to be made."""
+        if plugin.mapping.kind != "affine":
+            raise ConfigError(
+                f"kind: this method's network is 'affine' in all its parts, found {plugin.mapping.kind!r}."
+            )
         check_bound("key_dim", self.key_dim, plugin.mapping.input_dim)
         check_bound("number of weights of the mapping", self.weights(plugin.mapping), MAX_MAPPING_WEIGHTS)
 

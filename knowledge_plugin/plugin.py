@@ -50,6 +50,7 @@ from knowledge_plugin.results import RESULT_FILES, EvaluationResult, read_result
 from knowledge_plugin.subfolders import CONFIG_PATTERNS, check_subfolder, choose_subfolder, read_subfolders
 
 MAPPING_NAME = "mapping.safetensors"
+_SMALL_NETWORK = 2**20  # bytes; if one that small is not what its config says, its file is read and says why
 
 
 class KnowledgePlugin:
@@ -204,6 +205,7 @@ class KnowledgePlugin:
         if not Path(name_or_path).is_dir() and config.knowledge_base is None:
             files = knowledge_base.config.files
             check_sums_once(folder / KNOWLEDGE_BASE_FOLDER, files if vectors else without_vectors(files))
+        _check_file_size(folder, config)
         mapping = find_method(config.injection.method).network(config)
         mapping.load(folder / MAPPING_NAME)
         mapping.requires_grad_(False).eval()
@@ -468,6 +470,16 @@ def _check_width(config: KnowledgePluginConfig, knowledge_base: KnowledgeBase) -
             f"the mapping takes vectors of width {config.mapping.input_dim}, but those of the knowledge base "
             f"{knowledge_base.config.name!r} are {knowledge_base.config.dim} wide. Use the knowledge base that the "
             "mapping was trained with, or train a new one: KnowledgePlugin.for_model(model, kb)"
+        )
+
+
+def _check_file_size(folder: Path, config: KnowledgePluginConfig) -> None:
+    """Refuse a network that its file cannot hold, before memory is taken for it."""
+    needed, found = 4 * config.injection.weights(config.mapping), config.files[MAPPING_NAME].size
+    if needed > max(found, _SMALL_NETWORK):
+        raise MappingError(
+            f"{folder / MAPPING_NAME}: expected the {needed:,} bytes of weights that the config declares, found a file "
+            f"of {found:,} bytes. Download or save it again."
         )
 
 

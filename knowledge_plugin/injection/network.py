@@ -11,6 +11,8 @@ from torch import nn
 
 from knowledge_plugin.errors import ArtifactError, MappingError
 
+_SHOWN = 5  # weights that are not what they should be
+
 
 class Network(nn.Module):
     """A mapping network: carries entity vectors into a model. Weights are float32, on disk always.
@@ -49,11 +51,15 @@ class Network(nn.Module):
             tensors = load_file(path)
         except (SafetensorError, OSError) as error:
             raise ArtifactError(f"{path} is no whole safetensors file: {error}. Download or save it again.") from error
-        expected = self.state_dict()
-        shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
-        if shapes != {name: list(tensor.shape) for name, tensor in expected.items()}:
-            wanted = {name: list(tensor.shape) for name, tensor in expected.items()}
-            raise MappingError(f"{path}: expected the weights {wanted} that the config declares, found {shapes}.")
+        expected = {name: list(tensor.shape) for name, tensor in self.state_dict().items()}
+        found = {name: list(tensor.shape) for name, tensor in tensors.items()}
+        if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+            shown = "; ".join(
+                f"{name:.80}: expected {expected.get(name, 'none')}, found {found.get(name, 'none')}"
+                for name in wrong[:_SHOWN]
+            )
+            more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+            raise MappingError(f"{path}: expected the weights that the config declares. {shown}{more}.")
         if not all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise MappingError(f"{path}: expected finite float32 weights, found other dtypes, NaN or infinity.")
         self.load_state_dict(tensors)

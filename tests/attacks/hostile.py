@@ -10,6 +10,7 @@ import torch
 from knowledge_plugin import KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.hub.folder import describe_files
 from tests import tiny
+from tests.contract.architectures import build
 
 SHARD = "embeddings-00001-of-00001.safetensors"
 MAPPING = "mapping.safetensors"
@@ -28,6 +29,21 @@ def make_plugin(seed: int = 0) -> KnowledgePlugin:
 
 def save_plugin(folder: Path, seed: int = 0) -> Path:
     make_plugin(seed).save_pretrained(folder)
+    return folder
+
+
+SETTINGS: dict[str, dict] = {
+    "kformer": {"layers": [0, 1], "key_dim": 4},
+    "memory": {"layers": [0, 1], "key_dim": 4},
+    "kb-attention": {"every": 1, "key_dim": 4},
+    "passage": {"tokens": 2},
+}
+
+
+def save_plugin_of(folder: Path, method: str) -> Path:
+    torch.manual_seed(0)
+    kb = tiny.knowledge_base()
+    KnowledgePlugin.for_model(build("llama"), kb, method=method, **SETTINGS[method]).save_pretrained(folder)
     return folder
 
 
