@@ -1,8 +1,17 @@
 """Making knowledge bases: from files of entities, triples and vectors to a folder that opens in a moment."""
 
 from knowledge_plugin.building.builder import build_knowledge_base
+from knowledge_plugin.building.composition import ComposedVectors, compose_vectors, relation_vectors
 from knowledge_plugin.building.graph_embedding import embed_graph
 from knowledge_plugin.building.key_values import key_value_vectors
 from knowledge_plugin.building.summary import BuildSummary
 
-__all__ = ["BuildSummary", "build_knowledge_base", "embed_graph", "key_value_vectors"]
+__all__ = [
+    "BuildSummary",
+    "ComposedVectors",
+    "build_knowledge_base",
+    "compose_vectors",
+    "embed_graph",
+    "key_value_vectors",
+    "relation_vectors",
+]
