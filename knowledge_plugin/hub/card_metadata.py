@@ -66,7 +66,7 @@ def plugin_metadata(
             **_license(license or knowledge_base.license),
             "language": [code for code in language if _LANGUAGE.fullmatch(code)],
             "datasets": [name for name in dict.fromkeys([shared, *datasets]) if is_repo_id(name)],
-            "tags": _tags(base_models, [config.mapping.kind, as_slug(knowledge_base.name)]),
+            "tags": _tags(base_models, [config.injection.method, config.mapping.kind, as_slug(knowledge_base.name)]),
             "knowledge_base": _present({key: one_line(value or "") for key, value in knowledge.items()}),
             "metrics": list(dict.fromkeys(one_line(result.metric) for result in results)),
             "model-index": _model_index(one_line(knowledge_base.name) or LIBRARY_NAME, results),
@@ -91,12 +91,13 @@ def plugins_metadata(
 ) -> dict[str, Any]:
     """Return the metadata of the card above the plugins of several subfolders."""
     known = [name for name in base_models if is_repo_id(name)]
+    methods = sorted({config.injection.method for config in configs.values()})
     return _present(
         {
             "library_name": LIBRARY_NAME,
             **_base_models(known, always_listed=True),
             **_license(license),
-            "tags": _tags(known, sorted({config.mapping.kind for config in configs.values()})),
+            "tags": _tags(known, [*methods, *sorted({config.mapping.kind for config in configs.values()})]),
         }
     )
 
@@ -126,7 +127,7 @@ def _base_models(names: list[str], always_listed: bool = False) -> dict[str, Any
 
 def _tags(base_models: Iterable[str], others: Iterable[str]) -> list[str]:
     adapters = [f"base_model:adapter:{name}" for name in base_models]
-    return list(dict.fromkeys(_present([LIBRARY_NAME, "map-tuning", *others, *adapters])))
+    return list(dict.fromkeys(_present([LIBRARY_NAME, *others, *adapters])))
 
 
 def _license(name: str | None) -> dict[str, str]:

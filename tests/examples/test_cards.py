@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from examples.cards import EXAMPLES, render
+from examples.cards import EXAMPLES, INVENTED, render
 from knowledge_plugin.hub.seal import Parts
+from knowledge_plugin.registry import find_method
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(EXAMPLES.glob("*.json"))
@@ -20,6 +21,9 @@ SOURCES = sorted(EXAMPLES.glob("*.json"))
 
 def figures(source):
     return json.loads(source.read_text(encoding="utf-8"))
+
+
+MEASURED = [source for source in SOURCES if figures(source)["results"]]
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
@@ -34,7 +38,7 @@ def test_every_example_has_its_source():
     assert [path.name for path in sorted(EXAMPLES.iterdir()) if path.is_dir()] == [s.stem for s in SOURCES] != []
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+@pytest.mark.parametrize("source", MEASURED, ids=lambda source: source.stem)
 def test_another_figure_makes_another_card(source):
     data = figures(source)
     data["results"][0]["score"] = {"value": 0.123}
@@ -48,6 +52,28 @@ def test_they_are_ours_still(source):
         parts = Parts(card.read_text(encoding="utf-8"))
         assert parts.head_is_ours
         assert parts.text_is_ours
+
+
+def test_there_is_one_of_each_method():
+    assert {source.stem for source in SOURCES} == {"geography", *INVENTED}
+    found = {figures(source)["config"]["injection"]["method"] for source in SOURCES}
+    assert found == {"map-tuning", *INVENTED}
+
+
+@pytest.mark.parametrize("name", INVENTED)
+def test_what_is_invented_claims_nothing_and_says_whose_method_it_is(name):
+    card = (EXAMPLES / name / "README.md").read_text(encoding="utf-8")
+    method = find_method(name)
+    assert "# Invented towns, a knowledge plugin for a small Llama with random weights" in card
+    assert "How much it helps was not measured" in card
+    assert "## Evaluation" not in card
+    assert "## Training" not in card
+    assert f"which implements {method.origin}." in card
+    assert method.citation in card
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert name in head["tags"]
+    assert "map-tuning" not in head["tags"]
+    assert "model-index" not in head
 
 
 def test_the_figures_are_those_of_the_readme():

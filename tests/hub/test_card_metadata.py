@@ -13,6 +13,7 @@ from knowledge_plugin.hub.card_metadata import (
     plugin_metadata,
     plugins_metadata,
 )
+from knowledge_plugin.methods.memory.config import MemoryConfig
 from knowledge_plugin.results import EvaluationResult, Score
 from tests.hub.card_snapshots import RESULTS, SHA, kb_config, plugin_config
 
@@ -111,6 +112,9 @@ def test_several_plugins():
     assert found["base_model"] == ["org/a"]
     assert found["tags"] == ["knowledge-plugin", "map-tuning", "affine", "base_model:adapter:org/a"]
     assert "base_model" not in plugins_metadata({}, [])
+    configs["c"] = plugin_config("org/a", injection=MemoryConfig(layers=[0], key_dim=4))
+    assert plugins_metadata(configs, [])["tags"] == ["knowledge-plugin", "map-tuning", "memory", "affine"]
+    assert plugin_metadata(configs["c"], kb_config())["tags"][:2] == ["knowledge-plugin", "memory"]
 
 
 def test_the_viewer_shows_the_tables():

@@ -8,7 +8,7 @@ from knowledge_plugin.registry import Method
 _CITATION = """\
 @inproceedings{cheng2024xrag,
   title = "{xRAG}: Extreme Context Compression for Retrieval-augmented Generation with One Token",
-  author = "Cheng, Xin and Wang, Xun and Zhang, Xingxing and Ge, Tao and Chen, Si-Qing and Wei, Furu and \\
+  author = "Cheng, Xin and Wang, Xun and Zhang, Xingxing and Ge, Tao and Chen, Si-Qing and Wei, Furu and \
 Zhang, Huishuai and Zhao, Dongyan",
   booktitle = "Advances in Neural Information Processing Systems (NeurIPS)",
   year = "2024",
