@@ -61,8 +61,8 @@ def compose_vectors(
         Vectors for ``knowledge_base.upsert(...)``, and who is left without.
 
     Raises:
-        KnowledgeBaseError: Something that is no triple of texts; vectors of relations of another width, not finite, or
-            of none of the relations.
+        KnowledgeBaseError: Something that is no triple of texts, or no list of ids; vectors of relations of another
+            width, not finite, or of none of the relations.
 
     Example:
         >>> from knowledge_plugin import Entity, KnowledgeBase
@@ -76,6 +76,8 @@ def compose_vectors(
         >>> kb.best_entity("Hall")
         ('x:hall', 1.0)
     """
+    if isinstance(entities, str):
+        raise KnowledgeBaseError(f"entities: expected a list of ids, found the text {entities!r:.80}. Type: [entities]")
     rows = _Rows(knowledge_base)
     unique = _unique(triples)
     if relations is None:

@@ -164,3 +164,8 @@ def test_vectors_of_relations_that_do_not_fit(vector):
 def test_vectors_of_other_relations():
     with pytest.raises(KnowledgeBaseError, match="expected vectors of 'in', which the triples name, found 'P131'"):
         compose_vectors(knowledge_base(KB), [("x:new", "in", "x:graz")], relations={"P131": [0.0, 0.0]})
+
+
+def test_one_id_is_no_list_of_ids():
+    with pytest.raises(KnowledgeBaseError, match="entities: expected a list of ids, found the text 'x:new'"):
+        compose_vectors(knowledge_base(KB), [("x:new", "in", "x:graz")], "x:new")

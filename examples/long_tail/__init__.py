@@ -1,0 +1,1 @@
+"""Which mentions deserve knowledge, and vectors for entities that no embedding has seen, on an invented world."""
