@@ -56,13 +56,13 @@ class Settings:
     kv_heads: int = 2
     head_width: int = 32
     feed_forward: int = 320
-    steps: int = 1400
+    steps: int = 600
     batch_size: int = 12
     rate: float = 1e-3
     warmup: int = 50
     spread: float = 0.04
     alone: float = 0.25
-    most_people: int = 3
+    most_people: int = 1
     questions: int = 6
     list_share: float = 0.4
     listed: int = 6

@@ -166,6 +166,8 @@ def _words(count: int, rng: random.Random, foreign: bool) -> list[str]:
     known = {
         word.lower() for words in (*VALUES.values(), *TEMPLATES.values()) for each in words for word in each.split()
     }
+    if count > (most := len(SYLLABLES) ** 2 // 2 - 150):  # halves are not equally large, to the word
+        raise ValueError(f"people: expected at most {most // 2}, whose names no others share, found {count // 2}.")
     found: dict[str, None] = {}
     while len(found) < count:
         word = "".join(map(rng.choice, (SYLLABLES, SYLLABLES)))
