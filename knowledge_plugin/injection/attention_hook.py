@@ -90,6 +90,7 @@ class AttentionHook(LayerHook):
                 vars(config)[_ORIGINAL] = module.config
                 config._attn_implementation_internal = _NAME  # type: ignore[union-attr]
                 module.config = config
+        self.note_places(model)
 
     def detach(self, model: nn.Module) -> None:
         """Take every hook off a model again, and give its attention the config back."""

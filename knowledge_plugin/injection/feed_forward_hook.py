@@ -67,6 +67,7 @@ class FeedForwardHook(LayerHook):
         for number, place in enumerate(places):
             self._handles.append(place.up.register_forward_pre_hook(Before(self, number), with_kwargs=True))
             self._handles.append(place.down.register_forward_hook(After(self, number)))
+        self.note_places(model)
 
     def after(self, number: int, output: torch.Tensor) -> torch.Tensor:
         """Add the term to what comes out of it."""

@@ -60,6 +60,11 @@ class LayerHook(Hook):
         self.config = config
         self._shown: torch.Tensor | None = None
 
+    def _start(self) -> None:
+        super()._start()
+        # The modules it hangs on and where each is: children of a parent, and a name.
+        self._places: list[tuple[dict[str, Any], str, nn.Module]] | None = None
+
     def attach(self, model: nn.Module) -> None:
         """Hang on the model, so that a forward has a beginning and an end; subclasses hang on layers too."""
         bare = bare_model(model)
@@ -87,6 +92,9 @@ class LayerHook(Hook):
     # ---- a forward ------------------------------------------------------------------------------------------------
 
     def _begin(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        if not torch.compiler.is_compiling() and not self._is_in_place(model):
+            self.detach(model)
+            self.attach(model)
         mask = kwargs.get("attention_mask")
         if mask is None and len(args) > 1 and isinstance(args[1], torch.Tensor):
             mask = args[1]
@@ -94,6 +102,26 @@ class LayerHook(Hook):
         read = [kwargs.get(name) for name in ("decoder_input_ids", "input_ids", "inputs_embeds")]
         texts = next((len(tensor) for tensor in (*read, *args) if isinstance(tensor, torch.Tensor)), None)
         self._local.forward = Forward(mask.bool() if is_mask else None, texts)  # type: ignore[union-attr]
+
+    def _is_in_place(self, model: nn.Module) -> bool:
+        """Tell whether adapters were put over the modules it hangs on, or merged away with them."""
+        if self._places is None:
+            self._places = self.note_places(model)
+        return all(children.get(name) is module for children, name, module in self._places)
+
+    def note_places(self, model: nn.Module) -> list[tuple[dict[str, Any], str, nn.Module]]:
+        """Return the modules that it hangs on and where each is; subclasses call it when they have hung on layers."""
+        self._places = [
+            (parent._modules, name, module)
+            for parent in model.modules()
+            for name, module in parent._modules.items()
+            if module is not None and self._hangs_around(module)
+        ]
+        return self._places
+
+    def _hangs_around(self, module: nn.Module) -> bool:
+        hung = (*module._forward_pre_hooks.values(), *module._forward_hooks.values())
+        return any(isinstance(function, _Place) and function.hook is self for function in hung)
 
     def _end(self, model: nn.Module, args: tuple, output: Any) -> None:
         if (log := getattr(self._local, "log", None)) is not None:
