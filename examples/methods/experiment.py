@@ -98,23 +98,13 @@ def make_knowledge_base(people: Sequence[Person], encode: WordEncoder, keyed: bo
     return KnowledgeBase.from_entities(entities, vectors if keyed else vectors[:, key_dim:], name="people"), key_dim
 
 
-def run(
-    case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings | None = None
-) -> Finding:
-    """Train a plugin with questions about some people, and ask it about others.
-
-    Args:
-        case: Which method.
-        model: The frozen reader.
-        tokenizer: Its tokenizer.
-        seed: Of the world, of who is held out, of the weights and of the order of rows.
-        settings: How much of everything.
-    """
-    settings = settings or Settings()
-    encode = WordEncoder(model, tokenizer)
+def train(
+    case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings
+) -> tuple[KnowledgePlugin, float]:
+    """Return a plugin that was trained with questions about the people of a world who are not held out, and seconds."""
     world = make_world(settings.people, seed)
-    seen, unseen = split(world, settings.held_out, seed)
-    kb, key_dim = make_knowledge_base(list(world), encode, case.keyed)
+    seen, _ = split(world, settings.held_out, seed)
+    kb, key_dim = make_knowledge_base(list(world), WordEncoder(model, tokenizer), case.keyed)
     set_seed(seed)
     keyed = {"key_dim": key_dim} if case.keyed else {}
     plugin = KnowledgePlugin.for_model(model, kb, tokenizer, method=case.method, **case.settings, **keyed)
@@ -135,6 +125,26 @@ def run(
         began = time.monotonic()
         trainer.train()
         seconds = time.monotonic() - began
+    return plugin, seconds
+
+
+def run(
+    case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings | None = None
+) -> Finding:
+    """Train a plugin with questions about some people, and ask it about others.
+
+    Args:
+        case: Which method.
+        model: The frozen reader.
+        tokenizer: Its tokenizer.
+        seed: Of the world, of who is held out, of the weights and of the order of rows.
+        settings: How much of everything.
+    """
+    settings = settings or Settings()
+    encode = WordEncoder(model, tokenizer)
+    world = make_world(settings.people, seed)
+    _, unseen = split(world, settings.held_out, seed)
+    plugin, seconds = train(case, model, tokenizer, seed, settings)
     report = _evaluate(plugin, model, tokenizer, unseen, settings)
     found = _found(plugin, model, tokenizer, unseen) if case.keyed else None
     # People of another seed's world: neither names nor facts are those that it was trained with.

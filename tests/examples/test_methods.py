@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from examples.methods import refusal
 from examples.methods.__main__ import main
 from examples.methods.experiment import CASES
 from examples.methods.reader import make_tokenizer
@@ -25,6 +26,18 @@ def test_every_method_is_measured_beside_its_controls(tmp_path, capsys):
         looks_up = line["name"] in ("memory", "kformer", "kb-attention")
         assert (line["found first"] is not None) is looks_up
     assert capsys.readouterr().out.count("seed 0") == len(CASES)
+
+
+def test_refusals_are_counted_with_the_entry_and_without(capsys):
+    refusal.main(["--quick"])
+    said = capsys.readouterr().out
+    assert "32 questions" in said
+    assert "precision" in said
+
+
+def test_of_what_is_refused_the_share_that_ought_to_be():
+    found = refusal.Refusals(with_entry=0.1, without_entry=0.3, base=0.0, right=0.5, n=10)
+    assert found.precision == pytest.approx(0.75)
 
 
 def test_people_share_no_words_and_worlds_do_not_meet():

@@ -1,0 +1,114 @@
+"""``python -m examples.methods.refusal --seeds 0 1``: does kb-attention refuse where nothing in its memory fits?
+
+A plugin is trained with ``objective="task-or-refuse"``. Then people are asked about whom it was not trained with: once
+with a knowledge base that holds them, and once with the same without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from examples.methods.experiment import CASES, Settings, train
+from examples.methods.reader import Settings as ReaderSettings
+from examples.methods.reader import reader
+from examples.methods.world import Person, make_world, questions, split
+from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin.methods.kb_attention.training import REFUSAL
+
+CASE = replace(CASES["kb-attention"], objective="task-or-refuse")
+
+
+@dataclass(frozen=True)
+class Refusals:
+    """How often it refuses, by the first token of the answer.
+
+    Args:
+        with_entry: Share of questions that were refused though the entry was there.
+        without_entry: Share of questions that were refused where it was not.
+        base: The same of the model without a plugin.
+        right: Share of questions that were answered right, with the entry there.
+        n: Questions in each.
+    """
+
+    with_entry: float
+    without_entry: float
+    base: float
+    right: float
+    n: int
+
+    @property
+    def precision(self) -> float:
+        """Of what was refused, the share that ought to be, with as many questions of both kinds."""
+        return self.without_entry / max(self.with_entry + self.without_entry, 1e-9)
+
+
+def run(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings) -> Refusals:
+    """Train a plugin, and ask it with and without the entries of the people asked about."""
+    plugin, _ = train(CASE, model, tokenizer, seed, settings)
+    _, unseen = split(make_world(settings.people, seed), settings.held_out, seed)
+    base = _answers(model, tokenizer, unseen)
+    there = _attached(plugin, model, tokenizer, unseen)
+    plugin.knowledge_base.remove([person.entity_id for person in unseen])
+    gone = _attached(plugin, model, tokenizer, unseen)
+    refusal = tokenizer(REFUSAL, add_special_tokens=False)["input_ids"][0]
+    right = [tokenizer(row["label"], add_special_tokens=False)["input_ids"][0] for row in questions(unseen, [0])]
+    return Refusals(
+        with_entry=_share(each == refusal for each in there),
+        without_entry=_share(each == refusal for each in gone),
+        base=_share(each == refusal for each in base),
+        right=_share(a == b for a, b in zip(there, right, strict=True)),
+        n=len(right),
+    )
+
+
+def _attached(
+    plugin: KnowledgePlugin, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, people: Sequence[Person]
+) -> list[int]:
+    with plugin.attach(model, tokenizer):
+        return _answers(model, tokenizer, people)
+
+
+def _answers(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, people: Sequence[Person]) -> list[int]:
+    """Return the likeliest first token of the answer to each question."""
+    found = []
+    for row in questions(people, [0]):
+        with torch.no_grad():
+            found.append(int(model(**tokenizer(row["text"], return_tensors="pt")).logits[0, -1].argmax()))
+    return found
+
+
+def _share(values) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print a line for each seed."""
+    parser = argparse.ArgumentParser(prog="python -m examples.methods.refusal", description=__doc__)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--quick", action="store_true", help="too little of everything, to see that it runs")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    settings = Settings(people=24, held_out=8, epochs=0.5) if arguments.quick else Settings()
+    small = ReaderSettings(layers=4, steps=4) if arguments.quick else ReaderSettings()
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in arguments.seeds:
+            model, tokenizer = reader(Path(folder) / f"reader-{seed}", seed, small)
+            found = run(model, tokenizer, seed, settings)
+            print(
+                f"seed {seed}: refused {found.without_entry:.1%} without the entry, {found.with_entry:.1%} with it "
+                f"(precision {found.precision:.1%}), {found.base:.1%} without a plugin; answered right with the entry "
+                f"{found.right:.1%}; {found.n} questions",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
