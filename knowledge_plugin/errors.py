@@ -62,6 +62,10 @@ class ReaderError(KnowledgePluginError, ValueError):
     """A file to build a knowledge base from is damaged, out of bounds, or in another form; says file and line."""
 
 
+class RecordError(KnowledgePluginError, ValueError):
+    """A record of knowledge that cannot be, or a model that cannot be asked for one."""
+
+
 class MentionError(KnowledgePluginError, ValueError):
     """Mentions that do not fit the text they came with."""
 

@@ -10,6 +10,7 @@ from knowledge_plugin.building.readers import (
     ontologies,
     published,
     pykeen_result,
+    records,
     tables,
     triples,
     vectors,
@@ -33,6 +34,7 @@ _ENTITIES: _Readers = {
     ".obo": ontologies.read_ontology,
     ".owl": ontologies.read_ontology,
 }
+_TABLES = (tables.read_csv, tables.read_jsonl, tables.read_parquet)
 _TRIPLES: _Readers = {
     ".tsv": triples.read_tsv,
     ".txt": triples.read_tsv,
@@ -59,14 +61,18 @@ def read_entities(path: str | Path, **options: Any) -> Iterator[Entity]:
     Args:
         path: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.obo``, ``.owl``, a Wikidata dump (``.json``), each also
             with ``.gz`` or ``.bz2`` (but for Parquet); or a folder with WordNet's ``data.noun`` or the published
-            implementation's ``entity_map.txt``.
+            implementation's ``entity_map.txt``. A table with contexts or inferences, and with neither ids nor labels,
+            is one of records: see :mod:`~knowledge_plugin.building.readers.records`.
         **options: Of the reader of this format; see its own function.
 
     Raises:
         ReaderError: No reader for this name, or with file and line, what is wrong.
     """
     folders: _Readers = {"data.noun": wordnet.read_wordnet, published.ENTITY_NAMES: published.read_published_entities}
-    return _choose(path, "entities", _ENTITIES, folders)(path, **options)
+    reader = _choose(path, "entities", _ENTITIES, folders)
+    if reader in _TABLES and records.holds_records(path, options.get("columns")):
+        reader = records.read_record_entities
+    return reader(path, **options)
 
 
 def read_triples(path: str | Path, **options: Any) -> Iterator[Triple]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,37 @@ def read_csv(
         ReaderError: With file and line: no such column, a row with too many or too few cells, a quote that is not
             closed, a blank id, an id that was there before, a text out of bounds, a wrong encoding.
     """
-    lines = _RowLines(path, encoding)
+    seen = SeenIds(path)
+    for line, values in csv_rows(path, partial(match_columns, columns=columns), delimiter, encoding):
+        entity = make_entity(f"{path}:{line}", values, separator=separator, id_prefix=id_prefix)
+        seen.add(entity.id, line)
+        yield entity
+    seen.finish()
+
+
+def csv_rows(
+    path: str | Path,
+    match: Callable[[str, Sequence[str]], dict[str, str]],
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    *,
+    keep_ends: bool = False,
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV or TSV table, each with the line that it begins in.
+
+    Args:
+        path: The file, packed or not.
+        match: From a place, for messages, and the names of the columns to field and column, for the fields wanted.
+        delimiter: As for :func:`read_csv`.
+        encoding: Of the file.
+        keep_ends: Keep line ends within cells as they are, not as ``"\\n"``.
+
+    Raises:
+        ReaderError: With file and line, what is wrong with the form; values are not looked at.
+    """
+    lines = _RowLines(path, encoding, keep_ends)
     header_line = lines.header()
     rows = csv.reader(lines, delimiter=delimiter or _delimiter(header_line), strict=True)
-    seen = SeenIds(path)
     header: list[str] | None = None
     wanted: dict[str, int] = {}
     while True:
@@ -72,7 +100,7 @@ def read_csv(
         where = f"{path}:{lines.row_start}"
         if header is None:
             header = row
-            wanted = {field: header.index(name) for field, name in match_columns(where, header, columns).items()}
+            wanted = {field: header.index(name) for field, name in match(where, header).items()}
             continue
         if not row:
             continue
@@ -81,21 +109,18 @@ def read_csv(
                 f"{where}: expected {len(header)} cells as in the first line, found {len(row)}. A cell that holds "
                 f'the delimiter needs "quotes".'
             )
-        values = {field: row[index] for field, index in wanted.items()}
-        entity = make_entity(where, values, separator=separator, id_prefix=id_prefix)
-        seen.add(entity.id, lines.row_start)
-        yield entity
+        yield lines.row_start, {field: row[index] for field, index in wanted.items()}
     if header is None:
         raise ReaderError(f"{path}: expected a first line with the names of the columns, found an empty file.")
-    seen.finish()
 
 
 class _RowLines:
     """The lines of a CSV file for :func:`csv.reader`, which tells neither where a row began nor that it never ends."""
 
-    def __init__(self, path: str | Path, encoding: str) -> None:
+    def __init__(self, path: str | Path, encoding: str, keep_ends: bool) -> None:
         self._path = path
-        self._lines = read_lines(path, encoding=encoding)
+        self._lines = read_lines(path, encoding=encoding, keep_ends=keep_ends)
+        self._end = "" if keep_ends else "\n"
         self._kept: tuple[int, str] | None = None
         self.row_start = 0
         self._chars = 0
@@ -124,7 +149,7 @@ class _RowLines:
                 f"{self._path}:{self.row_start}: expected a row of at most {MAX_ROW_CHARS:,} characters, found a "
                 'longer one. Is a quote (") in this line not closed?'
             )
-        return line + "\n"
+        return line + self._end
 
 
 def _delimiter(header: str) -> str:
@@ -213,22 +238,37 @@ def read_parquet(
         ReaderError: With file and row: no Parquet file, no such column, more rows than its bytes can hold, a value
             of the wrong kind, an id that was there before, a text out of bounds.
     """
+    seen = SeenIds(path, "row")
+    for number, values in parquet_rows(path, partial(match_columns, columns=columns)):
+        entity = make_entity(f"{path}: row {number}", values, separator=separator, id_prefix=id_prefix)
+        seen.add(entity.id, number)
+        yield entity
+    seen.finish()
+
+
+def parquet_rows(
+    path: str | Path, match: Callable[[str, Sequence[str]], dict[str, str]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a Parquet table with their numbers, from 1.
+
+    Args:
+        path: The file.
+        match: As for :func:`csv_rows`.
+
+    Raises:
+        ReaderError: As for :func:`read_parquet`, but that values are not looked at.
+    """
     path = Path(path)
     with _as_reader_error(path), pq.ParquetFile(path) as file:
         metadata, names = file.metadata, file.schema_arrow.names
-    wanted = match_columns(str(path), names, columns)
+    wanted = match(str(path), names)
     texts = _check_sizes(path, metadata, set(wanted.values()))
-    seen = SeenIds(path, "row")
     number = 0
     for batch in _guarded(path, _batches(path, texts, list(wanted.values()), _BATCH)):
         found = {field: _values(path, number, batch.column(name)) for field, name in wanted.items()}
         for row in range(batch.num_rows):
             number += 1
-            values = {field: column[row] for field, column in found.items()}
-            entity = make_entity(f"{path}: row {number}", values, separator=separator, id_prefix=id_prefix)
-            seen.add(entity.id, number)
-            yield entity
-    seen.finish()
+            yield number, {field: column[row] for field, column in found.items()}
 
 
 def read_parquet_batches(

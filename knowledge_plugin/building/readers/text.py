@@ -85,11 +85,12 @@ def is_packed(path: str | Path) -> bool:
 
 
 def read_lines(
-    path: str | Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES
+    path: str | Path, *, encoding: str = "utf-8", max_line_bytes: int = MAX_LINE_BYTES, keep_ends: bool = False
 ) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1, without line ends and byte-order mark.
 
-    One line is in memory at a time. ``encoding`` is any that writes a line end as ASCII does.
+    One line is in memory at a time. ``encoding`` is any that writes a line end as ASCII does. With
+    ``keep_ends`` line ends stay on, as they are.
 
     Raises:
         ReaderError: The file cannot be read, is not text of this encoding, holds a NUL, or a line is longer than
@@ -120,7 +121,7 @@ def read_lines(
                     f"position {error.start + 1}. Pass its encoding, for example encoding='cp1252', or convert it: "
                     f"iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.utf8"
                 ) from None
-            yield number, text.rstrip("\r\n")
+            yield number, text if keep_ends else text.rstrip("\r\n")
 
 
 def _readline(file: io.BufferedReader, path: str | Path, number: int, max_line_bytes: int) -> bytes:
