@@ -4,14 +4,18 @@ from knowledge_plugin.building.builder import build_knowledge_base
 from knowledge_plugin.building.composition import ComposedVectors, compose_vectors, relation_vectors
 from knowledge_plugin.building.graph_embedding import embed_graph
 from knowledge_plugin.building.key_values import key_value_vectors
+from knowledge_plugin.building.records import Provenance, Record, write_records
 from knowledge_plugin.building.summary import BuildSummary
 
 __all__ = [
     "BuildSummary",
     "ComposedVectors",
+    "Provenance",
+    "Record",
     "build_knowledge_base",
     "compose_vectors",
     "embed_graph",
     "key_value_vectors",
     "relation_vectors",
+    "write_records",
 ]

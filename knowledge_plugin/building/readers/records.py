@@ -108,7 +108,7 @@ def entities_from_records(
         ReaderError: A description that is too long.
 
     Example:
-        >>> from knowledge_plugin.building.records import Provenance
+        >>> from knowledge_plugin.building import Provenance
         >>> by = Provenance("tiny-t5", generated=True)
         >>> facts = [Record("Zorva is wet", "trade", "baker", 0.2, by), Record("Zorva is wet", "trade", "fisher", 0.9)]
         >>> (entity,) = entities_from_records(facts, {"Zorva is wet": "Zorva"}.get)

@@ -1,0 +1,118 @@
+"""Asking a language model for masked fields: what it writes there, and how likely it finds what stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from knowledge_plugin.building.field_masking import MaskedText, Template
+
+_IGNORED = -100
+
+
+def answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    inputs: Sequence[str],
+    template: Template,
+    options: Mapping[str, Any],
+) -> list[str]:
+    """Return what a model writes for each input, as one batch.
+
+    Args:
+        model: Seq2seq or causal, as the template is.
+        tokenizer: Its tokenizer.
+        inputs: Of :meth:`Template.masked`, with one field asked for.
+        template: Says where an answer ends.
+        options: Of ``model.generate``; with ``num_return_sequences=k`` there are k answers for each input.
+    """
+    batch = _padded([_input_ids(tokenizer, text, template) for text in inputs], _pad_id(tokenizer), left=True)
+    batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    with _reading(model):
+        written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)
+    if template.kind == "causal":
+        written = written[:, batch["input_ids"].shape[1] :]
+    skip = template.kind == "causal"  # sentinels are special tokens, and say where an answer is
+    return [template.answer(text) for text in tokenizer.batch_decode(written, skip_special_tokens=skip)]
+
+
+def likelihoods(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[MaskedText],
+    template: Template,
+) -> list[float]:
+    """Return the mean log-probability of the tokens of each target, as one batch; sentinels do not count.
+
+    Raises:
+        ValueError: A target without a token is not likely or unlikely: it gives 0.
+    """
+    targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
+    if template.kind == "causal":
+        sources = [_input_ids(tokenizer, text.input, template) for text in texts]
+        pairs = [[*source, *target] for source, target in zip(sources, targets, strict=True)]
+        batch = _padded(pairs, _pad_id(tokenizer), left=False)
+        labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, _IGNORED)
+        for row, source in enumerate(sources):
+            labels[row, : len(source)] = _IGNORED
+        wanted = labels[:, 1:]
+        with _reading(model):
+            logits = model(**{n: t.to(model.device) for n, t in batch.items()}).logits[:, :-1]
+    else:
+        batch = _padded([_input_ids(tokenizer, text.input, template) for text in texts], _pad_id(tokenizer), left=False)
+        wanted = _padded(targets, _IGNORED, left=False)["input_ids"]
+        with _reading(model):
+            # Labels of padding are ignored; the decoder's own inputs are made of them by the model.
+            logits = model(**{n: t.to(model.device) for n, t in batch.items()}, labels=wanted.to(model.device)).logits
+    wanted = wanted.to(logits.device)
+    wanted = wanted.masked_fill(torch.isin(wanted, _sentinels(tokenizer).to(logits.device)), _IGNORED)
+    losses = functional.cross_entropy(
+        logits.float().transpose(1, 2), wanted, ignore_index=_IGNORED, reduction="none"
+    ).double()
+    counts = (wanted != _IGNORED).sum(1).clamp(min=1)
+    return (-losses.sum(1) / counts).tolist()
+
+
+def _input_ids(tokenizer: PreTrainedTokenizerBase, text: str, template: Template) -> list[int]:
+    ids = list(tokenizer(text)["input_ids"])
+    # What is continued must not have ended.
+    while template.kind == "causal" and len(ids) > 1 and ids[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        ids.pop()
+    return ids
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool) -> dict[str, torch.Tensor]:
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), pad)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        place = slice(longest - len(row), longest) if left else slice(len(row))
+        ids[i, place] = torch.tensor(row, dtype=torch.long)
+        mask[i, place] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    found = [tokenizer.pad_token_id, tokenizer.eos_token_id, 0]
+    return next(each for each in found if each is not None)
+
+
+def _sentinels(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    names = [token for token in tokenizer.all_special_tokens if token.startswith("<extra_id_")]
+    return torch.tensor(tokenizer.convert_tokens_to_ids(names), dtype=torch.long)
+
+
+@contextmanager
+def _reading(model: PreTrainedModel) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
