@@ -38,7 +38,9 @@ def answers(
     if template.kind == "causal":
         written = written[:, batch["input_ids"].shape[1] :]
     skip = template.kind == "causal"  # sentinels are special tokens, and say where an answer is
-    return [template.answer(text) for text in tokenizer.batch_decode(written, skip_special_tokens=skip)]
+    return [
+        template.answer(text).replace("\0", "") for text in tokenizer.batch_decode(written, skip_special_tokens=skip)
+    ]
 
 
 def likelihoods(
@@ -46,12 +48,8 @@ def likelihoods(
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[MaskedText],
     template: Template,
-) -> list[float]:
-    """Return the mean log-probability of the tokens of each target, as one batch; sentinels do not count.
-
-    Raises:
-        ValueError: A target without a token is not likely or unlikely: it gives 0.
-    """
+) -> list[tuple[float, int]]:
+    """Return for each target, as one batch, the log-probability of its tokens and how many they are, but for sentinels."""
     targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
     if template.kind == "causal":
         sources = [_input_ids(tokenizer, text.input, template) for text in texts]
@@ -74,8 +72,7 @@ def likelihoods(
     losses = functional.cross_entropy(
         logits.float().transpose(1, 2), wanted, ignore_index=_IGNORED, reduction="none"
     ).double()
-    counts = (wanted != _IGNORED).sum(1).clamp(min=1)
-    return (-losses.sum(1) / counts).tolist()
+    return list(zip((-losses.sum(1)).tolist(), (wanted != _IGNORED).sum(1).tolist(), strict=True))
 
 
 def _input_ids(tokenizer: PreTrainedTokenizerBase, text: str, template: Template) -> list[int]:

@@ -53,7 +53,8 @@ def generate_records(
         tokenizer: Its tokenizer.
         records: What is given. A field that is asked for is masked, also where a record has it. A plausibility that a
             record has is shown, as that of what is wanted: 1.0 asks for what is plausible.
-        ask: The fields to ask for. With ``"plausibility"`` among them the judge is ``"field"``.
+        ask: The fields to ask for. With ``"plausibility"`` among them the judge is ``"field"``; alone, records stay
+            those of whoever made them, and are only judged.
         output: A file to write to, as for :func:`~knowledge_plugin.building.write_records`. What is generated is kept
             beside it as it comes: the same call goes on where an interrupted one stood, and comes to the same.
         name: Of the model, for provenance; ``None`` takes the model's own.
@@ -76,7 +77,8 @@ def generate_records(
     if isinstance(ask, str):
         ask = (ask,)
     if not ask or (set(ask) - set(FIELDS)):
-        raise RecordError(f"ask: expected some of {', '.join(FIELDS)}, found {', '.join(map(str, ask)) or 'none'!r:.200}.")
+        found = ", ".join(map(repr, ask)) or "none"
+        raise RecordError(f"ask: expected some of {', '.join(FIELDS)}, found {found:.200}.")
     for option, value in (("per_record", per_record), ("batch_size", batch_size)):
         if type(value) is not int or value < 1:
             raise RecordError(f"{option}: expected a number from 1 up, found {value!r:.80}.")
@@ -152,8 +154,7 @@ class _Job:
 
     def _batch(self, records: Sequence[Record]) -> list[Record]:
         if not self.fields:  # only a plausibility is asked for
-            return [self._signed(record, record.plausibility) for record in records]
-        wanted = [record.plausibility for record in records for _ in range(self.per_record)]
+            return list(records)
         made = [replace(record, **dict.fromkeys(self.fields)) for record in records]
         for i, field in enumerate(self.fields):
             options = self.options | ({"num_return_sequences": self.per_record} if i == 0 else {})
@@ -162,13 +163,11 @@ class _Job:
             if i == 0:
                 made = [record for record in made for _ in range(self.per_record)]
             made = [replace(record, **{field: text}) for record, text in zip(made, found, strict=True)]
-        return [self._signed(record, wish) for record, wish in zip(made, wanted, strict=True)]
+        return [self._signed(record) for record in made]
 
-    def _signed(self, record: Record, wish: float | None) -> Record:
+    def _signed(self, record: Record) -> Record:
         source = record.provenance.source if record.provenance is not None else None
-        by = Provenance(
-            self.name, generated=True, revision=self.revision, template=self.template.hash, seed=self.seed, source=source
-        )
+        by = Provenance(self.name, True, self.revision, self.template.hash, self.seed, source)
         # The plausibility that was wished for is not that of what came.
         return replace(record, plausibility=None, provenance=by)
 

@@ -87,7 +87,7 @@ def _evidence(
     told = [template.masked(record, ["inference"]) for record in records]
     untold = [template.masked(record, ["inference"], ["query"]) for record in records]
     found = zip(*(likelihoods(model, tokenizer, texts, template) for texts in (told, untold)), strict=True)
-    return [_logistic(with_context - without) for with_context, without in found]
+    return [_logistic((known - unknown) / max(1, count)) for (known, count), (unknown, _) in found]
 
 
 def _field(
@@ -102,11 +102,10 @@ def _field(
         )
         for level in _LEVELS
     ]
-    # A level is two or three tokens, the same number for all but by chance: a sum by their mean compares them fairly.
     values = []
     for likely in zip(*found, strict=True):
-        highest = max(likely)
-        weights = [math.exp(3 * (each - highest)) for each in likely]
+        highest = max(total for total, _ in likely)
+        weights = [math.exp(total - highest) for total, _ in likely]
         values.append(sum(map(math.prod, zip(weights, _LEVELS, strict=True))) / sum(weights))
     return [min(1.0, value) for value in values]
 
@@ -175,4 +174,6 @@ def model_name(model: PreTrainedModel) -> str:
     """
     if found := str(getattr(model, "name_or_path", "") or "").strip():
         return found
-    raise RecordError("name: expected the name of the model, for what it says to be traced to it, found none. Pass name=")
+    raise RecordError(
+        "name: expected the name of the model, for what it says to be traced to it, found none. Pass name="
+    )

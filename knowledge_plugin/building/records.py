@@ -284,5 +284,7 @@ def _text(name: str, value: Any) -> str | None:
     if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
         raise RecordError(f"{name}: expected a text that UTF-8 can hold, without NUL, found {value!r:.80}.")
     if len(value) > MAX_TEXT_CHARS:
-        raise RecordError(f"{name}: expected at most {MAX_TEXT_CHARS:,} characters, found {len(value):,}: {value!r:.60}")
+        raise RecordError(
+            f"{name}: expected at most {MAX_TEXT_CHARS:,} characters, found {len(value):,}: {value!r:.60}"
+        )
     return value if value.strip() else None

@@ -1,0 +1,1 @@
+"""Knowledge from a generative model, in an invented world whose rule is known."""

@@ -1,0 +1,125 @@
+"""An invented world with a rule: from how someone is and when he was born follows how he lives.
+
+People are those of ``examples.methods``: their names are invented, and so is the rule, anew for each seed. Of a person the
+records say what follows, right and wrong, each with its plausibility. A part of the rule is never told: what follows from
+some pairs of traits stands in no record.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from examples.methods.world import PROPERTIES, TEMPLATES, VALUES, Person, make_world
+from knowledge_plugin.building import Provenance, Record
+
+TEMPERS = ("brave", "gentle", "honest", "lazy", "proud", "wise")
+MONTHS = ("January", "March", "May", "July", "October", "December")
+# What follows from one trait is learned from few records; what follows from a pair is known of the pairs that were told.
+FROM_MONTH, FROM_TEMPER = "home", "colour"
+FROM_BOTH = ("profession", "animal")
+QUERIES = {of: TEMPLATES[of][0].removeprefix("{name} ") for of in PROPERTIES}
+_OF = {query: of for of, query in QUERIES.items()}
+WRITTEN = Provenance("the examples' authors", generated=False, source="examples/records/world.py")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What follows from traits.
+
+    Args:
+        values: By property and traits.
+        untold: Pairs of property and traits that no written record tells.
+    """
+
+    values: dict[tuple[str, str, str], str]
+    untold: frozenset[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A person with traits, who lives as the rule has it."""
+
+    person: Person
+    temper: str
+    month: str
+
+    @property
+    def context(self) -> str:
+        """What is known of a person before anything is inferred."""
+        return f"{self.person.name} is {self.temper} and was born in {self.month}"
+
+
+def make_rule(seed: int, untold: float = 0.25) -> Rule:
+    """Invent a rule; of the pairs of traits, leave a share untold for each property that follows from both."""
+    rng = random.Random(f"rule {seed}")
+    by_temper = {temper: rng.choice(VALUES[FROM_TEMPER]) for temper in TEMPERS}
+    by_month = {month: rng.choice(VALUES[FROM_MONTH]) for month in MONTHS}
+    pairs = [(temper, month) for temper in TEMPERS for month in MONTHS]
+    values, silent = {}, set()
+    for temper, month in pairs:
+        values[FROM_TEMPER, temper, month] = by_temper[temper]
+        values[FROM_MONTH, temper, month] = by_month[month]
+    for of in FROM_BOTH:
+        values |= {(of, *pair): rng.choice(VALUES[of]) for pair in pairs}
+        silent |= {(of, *pair) for pair in rng.sample(pairs, round(untold * len(pairs)))}
+    return Rule(values, frozenset(silent))
+
+
+def make_residents(people: int, rule: Rule, seed: int) -> list[Resident]:
+    """Invent people who live by a rule."""
+    rng = random.Random(f"residents {seed}")
+    found = []
+    for person in make_world(people, seed):
+        temper, month = rng.choice(TEMPERS), rng.choice(MONTHS)
+        facts = {of: rule.values[of, temper, month] for of in PROPERTIES}
+        found.append(Resident(replace(person, facts=facts), temper, month))
+    return found
+
+
+def is_told(resident: Resident, of: str, rule: Rule) -> bool:
+    """Say whether any written record tells what follows from the traits of a person."""
+    return (of, resident.temper, resident.month) not in rule.untold
+
+
+def written_records(residents: Sequence[Resident], rule: Rule, seed: int) -> list[Record]:
+    """Write down of each person all that is told of such as he is: as it is, and once more with a wrong inference."""
+    rng = random.Random(f"written {seed}")
+    records = []
+    for resident in residents:
+        for of in PROPERTIES:
+            if is_told(resident, of, rule):
+                right = resident.person.facts[of]
+                wrong = rng.choice([value for value in VALUES[of] if value != right])
+                for value, plausibility in ((right, 1.0), (wrong, 0.0)):
+                    records.append(Record(resident.context, QUERIES[of], value, plausibility, WRITTEN))
+    rng.shuffle(records)
+    return records
+
+
+def true_records(residents: Sequence[Resident]) -> list[Record]:
+    """Return what follows for each person by the rule, told or not."""
+    return [
+        Record(resident.context, QUERIES[of], resident.person.facts[of], 1.0, WRITTEN)
+        for resident in residents
+        for of in PROPERTIES
+    ]
+
+
+def asked_records(residents: Sequence[Resident]) -> list[Record]:
+    """Return what a model is asked to complete: contexts and queries, for what is plausible."""
+    return [Record(r.context, query, plausibility=1.0, provenance=WRITTEN) for r in residents for query in QUERIES.values()]
+
+
+def property_of(record: Record) -> str | None:
+    """Return which property a record is about."""
+    return _OF.get(record.query or "")
+
+
+def is_right(record: Record, rule: Rule) -> bool:
+    """Say whether a record says what follows by the rule; traits are read from its context, whoever it is about."""
+    words = (record.context or "").split()
+    temper = next((word for word in words if word in TEMPERS), "")
+    month = next((word for word in words if word in MONTHS), "")
+    return record.inference is not None and rule.values.get((property_of(record) or "", temper, month)) == record.inference
