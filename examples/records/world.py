@@ -48,7 +48,7 @@ class Resident:
     @property
     def context(self) -> str:
         """What is known of a person before anything is inferred."""
-        return f"{self.person.name} is {self.temper} and was born in {self.month}"
+        return f"{self.person.name} is a {self.temper} {self.month} child"
 
 
 def make_rule(seed: int, untold: float = 0.25) -> Rule:
@@ -109,7 +109,9 @@ def true_records(residents: Sequence[Resident]) -> list[Record]:
 
 def asked_records(residents: Sequence[Resident]) -> list[Record]:
     """Return what a model is asked to complete: contexts and queries, for what is plausible."""
-    return [Record(r.context, query, plausibility=1.0, provenance=WRITTEN) for r in residents for query in QUERIES.values()]
+    return [
+        Record(r.context, query, plausibility=1.0, provenance=WRITTEN) for r in residents for query in QUERIES.values()
+    ]
 
 
 def property_of(record: Record) -> str | None:
@@ -122,4 +124,6 @@ def is_right(record: Record, rule: Rule) -> bool:
     words = (record.context or "").split()
     temper = next((word for word in words if word in TEMPERS), "")
     month = next((word for word in words if word in MONTHS), "")
-    return record.inference is not None and rule.values.get((property_of(record) or "", temper, month)) == record.inference
+    return (
+        record.inference is not None and rule.values.get((property_of(record) or "", temper, month)) == record.inference
+    )

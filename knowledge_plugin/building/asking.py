@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from knowledge_plugin.building.field_masking import MaskedText, Template
+from knowledge_plugin.building.field_masking import SENTINEL, MaskedText, Template
+from knowledge_plugin.building.records import FIELDS
 
 _IGNORED = -100
 
@@ -34,13 +35,22 @@ def answers(
     batch = _padded([_input_ids(tokenizer, text, template) for text in inputs], _pad_id(tokenizer), left=True)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with _reading(model):
-        written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)
+        written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
     if template.kind == "causal":
         written = written[:, batch["input_ids"].shape[1] :]
-    skip = template.kind == "causal"  # sentinels are special tokens, and say where an answer is
-    return [
-        template.answer(text).replace("\0", "") for text in tokenizer.batch_decode(written, skip_special_tokens=skip)
-    ]
+        rows = written.tolist()
+    else:
+        rows = [_between(row, tokenizer) for row in written.tolist()]
+    texts = tokenizer.batch_decode(rows, skip_special_tokens=True)
+    return [template.answer(text).replace("\0", "") for text in texts]
+
+
+def _between(row: list[int], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return what stands between the first sentinel, if it was written, and the next, or the end."""
+    sentinels = set(_sentinels(tokenizer).tolist())
+    places = [i for i, token in enumerate(row) if token in sentinels] or [-1]
+    rest = row[places[0] + 1 :]
+    return rest[: places[1] - places[0] - 1] if len(places) > 1 else rest
 
 
 def likelihoods(
@@ -49,7 +59,7 @@ def likelihoods(
     texts: Sequence[MaskedText],
     template: Template,
 ) -> list[tuple[float, int]]:
-    """Return for each target, as one batch, the log-probability of its tokens and how many they are, but for sentinels."""
+    """Return for each target the log-probability of its tokens and how many they are; sentinels do not count."""
     targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
     if template.kind == "causal":
         sources = [_input_ids(tokenizer, text.input, template) for text in texts]
@@ -100,8 +110,9 @@ def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def _sentinels(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    names = [token for token in tokenizer.all_special_tokens if token.startswith("<extra_id_")]
-    return torch.tensor(tokenizer.convert_tokens_to_ids(names), dtype=torch.long)
+    found = [tokenizer.convert_tokens_to_ids(SENTINEL.format(i)) for i in range(len(FIELDS) + 1)]
+    known = [token for token in found if token is not None and token != tokenizer.unk_token_id]
+    return torch.tensor(known, dtype=torch.long)
 
 
 @contextmanager

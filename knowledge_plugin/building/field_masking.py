@@ -84,7 +84,8 @@ class Template:
             rest = [f"{getattr(self, name)} {written(record, name)}\n" for name in asked]
             announced = getattr(self, asked[0])
             return MaskedText(self.prefix + "".join(lines) + announced, "".join(rest)[len(announced) :])
-        parts, target = [], []
+        parts: list[str] = []
+        target: list[str] = []
         for name in FIELDS:
             if name in asked:
                 sentinel = SENTINEL.format(len(target))
@@ -95,11 +96,9 @@ class Template:
         return MaskedText(self.prefix + " ".join(parts), " ".join([*target, SENTINEL.format(len(target))]))
 
     def answer(self, text: str) -> str:
-        """Return the field that a model wrote, where one was asked for; special tokens may stand in the text.
+        """Return the field that a model wrote, of a text without special tokens.
 
         Example:
-            >>> Template("seq2seq").answer("<pad><extra_id_0> it gets wet<extra_id_1></s>")
-            'it gets wet'
             >>> Template("causal").answer(" it gets wet\\nplausibility: 1.0")
             'it gets wet'
         """
@@ -108,8 +107,7 @@ class Template:
             # Tokenizers that know no line ends write the next field on the same line.
             for name in FIELDS:
                 text = text.split(f" {getattr(self, name)}", 1)[0]
-            return text.strip()
-        return text.split(SENTINEL.format(0), 1)[-1].split("<extra_id_", 1)[0].strip()
+        return " ".join(text.split())
 
 
 def written(record: Record, field: str) -> str:
@@ -189,7 +187,8 @@ def template_for(model: Any, tokenizer: Any, template: Template | None = None) -
     template = template or Template(kind)
     if template.kind != kind:
         raise RecordError(
-            f"the template is for {template.kind} models, and {type(model).__name__} is {kind}. Type: Template({kind!r})"
+            f"the template is for {template.kind} models, found a {kind} one, {type(model).__name__}. Type: "
+            f"Template({kind!r})"
         )
     if kind == "seq2seq":
         unknown = tokenizer.unk_token_id
@@ -197,6 +196,6 @@ def template_for(model: Any, tokenizer: Any, template: Template | None = None) -
         if missing:
             raise RecordError(
                 f"{type(tokenizer).__name__}: expected sentinels among its tokens, found no {missing[0]}. Type: "
-                f"tokenizer.add_special_tokens({{'additional_special_tokens': {missing}}}), and train the model on them."
+                f"tokenizer.add_special_tokens({{'additional_special_tokens': {missing}}}), and train the model."
             )
     return template

@@ -155,21 +155,31 @@ class _Job:
     def _batch(self, records: Sequence[Record]) -> list[Record]:
         if not self.fields:  # only a plausibility is asked for
             return list(records)
-        made = [replace(record, **dict.fromkeys(self.fields)) for record in records]
+        made = [self._without(record) for record in records]
         for i, field in enumerate(self.fields):
             options = self.options | ({"num_return_sequences": self.per_record} if i == 0 else {})
             inputs = [self.template.masked(record, [field]).input for record in made]
             found = answers(self.model, self.tokenizer, inputs, self.template, options)
             if i == 0:
                 made = [record for record in made for _ in range(self.per_record)]
-            made = [replace(record, **{field: text}) for record, text in zip(made, found, strict=True)]
+            made = [_with(record, field, text) for record, text in zip(made, found, strict=True)]
         return [self._signed(record) for record in made]
+
+    def _without(self, record: Record) -> Record:
+        for field in self.fields:
+            record = _with(record, field, None)
+        return record
 
     def _signed(self, record: Record) -> Record:
         source = record.provenance.source if record.provenance is not None else None
         by = Provenance(self.name, True, self.revision, self.template.hash, self.seed, source)
         # The plausibility that was wished for is not that of what came.
         return replace(record, plausibility=None, provenance=by)
+
+
+def _with(record: Record, field: str, text: str | None) -> Record:
+    values: dict[str, Any] = {field: text}
+    return replace(record, **values)
 
 
 def _keep(records: Sequence[Record], folder: Path) -> dict[str, Any]:

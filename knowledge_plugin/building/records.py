@@ -129,12 +129,13 @@ class Record:
         Raises:
             RecordError: As for the record and its provenance; or half a provenance.
         """
-        about = {name: row.get(name) for name in PROVENANCE if row.get(name) is not None}
+        about: dict[str, Any] = {name: row.get(name) for name in PROVENANCE if row.get(name) is not None}
         if missing := [name for name in ("by", "generated") if about and name not in about]:
             raise RecordError(
                 f"expected {' and '.join(missing)} beside {', '.join(about)}: who says so, and whether a model did."
             )
-        return cls(*(row.get(name) for name in FIELDS), provenance=Provenance(**about) if about else None)
+        own: dict[str, Any] = {name: row.get(name) for name in FIELDS}
+        return cls(**own, provenance=Provenance(**about) if about else None)
 
 
 PROVENANCE = tuple(field.name for field in fields(Provenance))

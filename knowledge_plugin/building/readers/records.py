@@ -131,9 +131,7 @@ def entities_from_records(
     if not found:
         raise RecordError(f"expected a record with a context and an inference, found none among {total}.")
     if without:
-        warnings.warn(
-            f"{without} of {total} records have no context, name or inference and are left out.", stacklevel=2
-        )
+        warnings.warn(f"{without} of {total} records have no context, name or inference: left out.", stacklevel=2)
     entities = []
     for name, facts in found.items():
         ordered = sorted(facts.values(), key=_rank)
