@@ -1,8 +1,8 @@
 """An invented world with a rule: from how someone is and when he was born follows how he lives.
 
-People are those of ``examples.methods``: their names are invented, and so is the rule, anew for each seed. Of a person the
-records say what follows, right and wrong, each with its plausibility. A part of the rule is never told: what follows from
-some pairs of traits stands in no record.
+People are those of ``examples.methods``: their names are invented, and so is the rule, anew for each seed. Of a person
+the records say what follows, right and wrong, each with its plausibility. A part of the rule is never told: what
+follows from some pairs of traits stands in no record.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from knowledge_plugin.building import Provenance, Record
 
 TEMPERS = ("brave", "gentle", "honest", "lazy", "proud", "wise")
 MONTHS = ("January", "March", "May", "July", "October", "December")
-# What follows from one trait is learned from few records; what follows from a pair is known of the pairs that were told.
+# What follows from one trait is learned from few records; what follows from a pair, of the pairs that were told.
 FROM_MONTH, FROM_TEMPER = "home", "colour"
 FROM_BOTH = ("profession", "animal")
 QUERIES = {of: TEMPLATES[of][0].removeprefix("{name} ") for of in PROPERTIES}

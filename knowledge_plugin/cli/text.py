@@ -42,14 +42,22 @@ def link(
     for line in text or _lines():
         mentions = list(next(iter(linker([line]))))
         if as_json:  # an object a line, as texts come
-            typer.echo(json.dumps({"text": line, "mentions": [m._asdict() for m in mentions]}, ensure_ascii=False))
+            found = [m._asdict() | _generated(kb, m.entity_id) for m in mentions]
+            typer.echo(json.dumps({"text": line, "mentions": found}, ensure_ascii=False))
             continue
         typer.echo(line)
         for m in mentions:
             entity = harmless(f"{m.entity_id} ({kb[m.entity_id].label}, {m.score:.2f})")
             typer.echo(f"  {line[m.start : m.end]} -> {entity}")
+            for note in kb[m.entity_id].generated:
+                typer.echo(f"    {harmless(note)}")
         if not mentions:
             typer.echo("  no mention")
+
+
+def _generated(kb: KnowledgeBase, entity_id: str) -> dict[str, Any]:
+    notes = kb[entity_id].generated
+    return {"generated": list(notes)} if notes else {}
 
 
 def _linker(opened: KnowledgePlugin | KnowledgeBase) -> tuple[Linker, KnowledgeBase]:

@@ -32,7 +32,7 @@ from knowledge_plugin.knowledge_base.columns import checked_columns
 from knowledge_plugin.knowledge_base.contents import Contents
 from knowledge_plugin.knowledge_base.edits import upserted, without
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN, EmbeddingIndex
-from knowledge_plugin.knowledge_base.entity import Entity
+from knowledge_plugin.knowledge_base.entity import GENERATED, Entity
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, alias_key
 from knowledge_plugin.knowledge_base.rows import row_number, row_numbers
 from knowledge_plugin.knowledge_base.storage import open_folder, without_vectors, write_folder
@@ -335,6 +335,10 @@ class KnowledgeBase:
             ArtifactError: While iterating: a name leads to a row that is not there, or a prior is no share.
         """
         return self._contents.tables.names()
+
+    def count_generated(self) -> int:
+        """Count the entities of which a model generated facts: see :attr:`Entity.generated`."""
+        return self._contents.tables.count_of_type(GENERATED)
 
     def alias_table(self) -> pa.Table:
         """Return every name as a table of ``alias``, ``row`` and ``prior``, in row order: :meth:`names` for millions.

@@ -182,6 +182,17 @@ class Tables:
         found = {name: entities[name] for name in entities.column_names} | {"aliases": aliases}
         return pa.table({n: found.get(n, pa.nulls(self.counts[0], kind)) for n, kind in COLUMNS.items()})
 
+    def count_of_type(self, of_type: str) -> int:
+        """Count the entities that have a type."""
+        if not self.counts[0] or "types" not in self._entities.record(0):
+            return 0
+        found = 0
+        for batch in self._entities.batches(["types"]):
+            lists = batch["types"]
+            has = pc.equal(lists.flatten(), of_type)
+            found += pc.count_distinct(pc.list_parent_indices(lists).filter(has)).as_py()
+        return found
+
     def id_column(self) -> pa.ChunkedArray:
         """Read all ids in row order."""
         return pa.chunked_array([batch["id"] for batch in self._entities.batches(["id"])], COLUMNS["id"])

@@ -44,6 +44,8 @@ def read_records(path: str | Path, *, columns: Mapping[str, str] | None = None) 
         >>> next(read_records(path, columns={"context": "head", "inference": "tail"})).inference
         'it gets wet'
     """
+    if unknown := sorted(set(columns or ()) - set(ROW)):
+        raise ReaderError(f"columns: expected some of {', '.join(ROW)}, found {', '.join(unknown)[:200]}.")
     match = partial(_match, renamed=dict(columns or {}))
     kind = _kind(Path(path))
     if kind == ".parquet":
@@ -169,8 +171,6 @@ def _kind(path: Path) -> str | None:
 
 
 def _match(where: str, found: Sequence[str], renamed: dict[str, str]) -> dict[str, str]:
-    if unknown := sorted(set(renamed) - set(ROW)):
-        raise ReaderError(f"columns: expected some of {', '.join(ROW)}, found {', '.join(unknown)[:200]}.")
     places: dict[str, list[str]] = {}
     for name in found:
         places.setdefault(str(name).strip().lower(), []).append(name)
@@ -181,7 +181,7 @@ def _match(where: str, found: Sequence[str], renamed: dict[str, str]) -> dict[st
             raise ReaderError(f"{where}: expected one column {field!r}, found {len(candidates)}.")
         if candidates:
             matched[field] = candidates[0]
-    if not set(matched) & set(FIELDS):
+    if not matched:
         shown = ", ".join(map(repr, found[:30])) or "none"
         raise ReaderError(
             f"{where}: expected one of {', '.join(FIELDS)}, found {shown:.500}. Say which it is: "
