@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from examples.methods.world import PROPERTIES, TEMPLATES, VALUES, Person, make_world
 from knowledge_plugin.building import Provenance, Record
 
-TEMPERS = ("brave", "gentle", "honest", "lazy", "proud", "wise")
-MONTHS = ("January", "March", "May", "July", "October", "December")
+TEMPERS = ("brave", "gentle", "lazy", "proud", "wise")
+MONTHS = ("January", "March", "May", "July", "October")
 # What follows from one trait is learned from few records; what follows from a pair, of the pairs that were told.
 FROM_MONTH, FROM_TEMPER = "home", "colour"
 FROM_BOTH = ("profession", "animal")
@@ -83,7 +83,7 @@ def is_told(resident: Resident, of: str, rule: Rule) -> bool:
     return (of, resident.temper, resident.month) not in rule.untold
 
 
-def written_records(residents: Sequence[Resident], rule: Rule, seed: int) -> list[Record]:
+def written_records(residents: Sequence[Resident], rule: Rule, seed: int, wrong_share: float = 0.5) -> list[Record]:
     """Write down of each person all that is told of such as he is: as it is, and once more with a wrong inference."""
     rng = random.Random(f"written {seed}")
     records = []
@@ -92,7 +92,8 @@ def written_records(residents: Sequence[Resident], rule: Rule, seed: int) -> lis
             if is_told(resident, of, rule):
                 right = resident.person.facts[of]
                 wrong = rng.choice([value for value in VALUES[of] if value != right])
-                for value, plausibility in ((right, 1.0), (wrong, 0.0)):
+                judged = [(right, 1.0), (wrong, 0.0)] if rng.random() < wrong_share else [(right, 1.0)]
+                for value, plausibility in judged:
                     records.append(Record(resident.context, QUERIES[of], value, plausibility, WRITTEN))
     rng.shuffle(records)
     return records
