@@ -2,7 +2,7 @@
 
 People are those of ``examples.methods``: their names are invented, and so is the rule, anew for each seed. Of a person
 the records say what follows, right and wrong, each with its plausibility. A part of the rule is never told: what
-follows from some pairs of traits stands in no record.
+follows from some traits stands in no record.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from dataclasses import dataclass, replace
 from examples.methods.world import PROPERTIES, TEMPLATES, VALUES, Person, make_world
 from knowledge_plugin.building import Provenance, Record
 
-TEMPERS = ("brave", "gentle", "lazy", "proud", "wise")
-MONTHS = ("January", "March", "May", "July", "October")
-# What follows from one trait is learned from few records; what follows from a pair, of the pairs that were told.
-FROM_MONTH, FROM_TEMPER = "home", "colour"
-FROM_BOTH = ("profession", "animal")
+TEMPERS = ("brave", "gentle", "greedy", "honest", "lazy", "merry", "proud", "wise")
+MONTHS = ("January", "March", "April", "May", "June", "July", "August", "October")
+# From which trait a property follows.
+FOLLOWS = {"home": MONTHS, "profession": TEMPERS, "animal": MONTHS, "colour": TEMPERS}
 QUERIES = {of: TEMPLATES[of][0].removeprefix("{name} ") for of in PROPERTIES}
 _OF = {query: of for of, query in QUERIES.items()}
 WRITTEN = Provenance("the examples' authors", generated=False, source="examples/records/world.py")
@@ -29,12 +28,12 @@ class Rule:
     """What follows from traits.
 
     Args:
-        values: By property and traits.
-        untold: Pairs of property and traits that no written record tells.
+        values: By property and trait.
+        untold: Pairs of property and trait that no written record tells.
     """
 
-    values: dict[tuple[str, str, str], str]
-    untold: frozenset[tuple[str, str, str]]
+    values: dict[tuple[str, str], str]
+    untold: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,10 @@ class Resident:
     temper: str
     month: str
 
+    def trait(self, of: str) -> str:
+        """Return the trait that a property follows from."""
+        return self.month if FOLLOWS[of] is MONTHS else self.temper
+
     @property
     def context(self) -> str:
         """What is known of a person before anything is inferred."""
@@ -52,18 +55,12 @@ class Resident:
 
 
 def make_rule(seed: int, untold: float = 0.25) -> Rule:
-    """Invent a rule; of the pairs of traits, leave a share untold for each property that follows from both."""
+    """Invent a rule, and leave a share of it untold, of each property the same."""
     rng = random.Random(f"rule {seed}")
-    by_temper = {temper: rng.choice(VALUES[FROM_TEMPER]) for temper in TEMPERS}
-    by_month = {month: rng.choice(VALUES[FROM_MONTH]) for month in MONTHS}
-    pairs = [(temper, month) for temper in TEMPERS for month in MONTHS]
     values, silent = {}, set()
-    for temper, month in pairs:
-        values[FROM_TEMPER, temper, month] = by_temper[temper]
-        values[FROM_MONTH, temper, month] = by_month[month]
-    for of in FROM_BOTH:
-        values |= {(of, *pair): rng.choice(VALUES[of]) for pair in pairs}
-        silent |= {(of, *pair) for pair in rng.sample(pairs, round(untold * len(pairs)))}
+    for of, traits in FOLLOWS.items():
+        values |= {(of, trait): value for trait, value in zip(traits, rng.sample(VALUES[of], len(traits)), strict=True)}
+        silent |= {(of, trait) for trait in rng.sample(traits, round(untold * len(traits)))}
     return Rule(values, frozenset(silent))
 
 
@@ -72,15 +69,15 @@ def make_residents(people: int, rule: Rule, seed: int) -> list[Resident]:
     rng = random.Random(f"residents {seed}")
     found = []
     for person in make_world(people, seed):
-        temper, month = rng.choice(TEMPERS), rng.choice(MONTHS)
-        facts = {of: rule.values[of, temper, month] for of in PROPERTIES}
-        found.append(Resident(replace(person, facts=facts), temper, month))
+        resident = Resident(person, rng.choice(TEMPERS), rng.choice(MONTHS))
+        facts = {of: rule.values[of, resident.trait(of)] for of in PROPERTIES}
+        found.append(replace(resident, person=replace(person, facts=facts)))
     return found
 
 
 def is_told(resident: Resident, of: str, rule: Rule) -> bool:
-    """Say whether any written record tells what follows from the traits of a person."""
-    return (of, resident.temper, resident.month) not in rule.untold
+    """Say whether any written record tells what follows from the trait of a person."""
+    return (of, resident.trait(of)) not in rule.untold
 
 
 def written_records(residents: Sequence[Resident], rule: Rule, seed: int, wrong_share: float = 0.5) -> list[Record]:
@@ -122,9 +119,6 @@ def property_of(record: Record) -> str | None:
 
 def is_right(record: Record, rule: Rule) -> bool:
     """Say whether a record says what follows by the rule; traits are read from its context, whoever it is about."""
-    words = (record.context or "").split()
-    temper = next((word for word in words if word in TEMPERS), "")
-    month = next((word for word in words if word in MONTHS), "")
-    return (
-        record.inference is not None and rule.values.get((property_of(record) or "", temper, month)) == record.inference
-    )
+    of = property_of(record)
+    traits = [word for word in (record.context or "").split() if of is not None and word in FOLLOWS[of]]
+    return of is not None and bool(traits) and record.inference == rule.values[of, traits[0]]

@@ -124,11 +124,11 @@ def training_examples(
     *,
     template: Template | None = None,
     ask: Sequence[str] | None = None,
-    left_out: float = 0.2,
+    left_out: float = 0.1,
 ) -> Iterator[dict[str, str]]:
     """Yield texts to fine-tune a model with, a pair for each record: call it anew, with another seed, for each epoch.
 
-    Of the fields that a record has, some are masked at random, one at least, and any number of them equally often; of
+    Of the fields that a record has, some are masked at random: one, and with a chance of a half each time another. Of
     the rest each is left out now and then, so that the model learns to do without. Both choices are ours.
 
     Args:
@@ -165,7 +165,10 @@ def training_examples(
 def _choose(known: Sequence[str], rng: random.Random) -> list[str]:
     if not known:
         return []
-    chosen = rng.sample(known, rng.randint(1, len(known)))
+    count = 1
+    while count < len(known) and rng.random() < 0.5:
+        count += 1
+    chosen = rng.sample(known, count)
     return [name for name in known if name in chosen]
 
 

@@ -67,7 +67,7 @@ def test_every_field_is_masked_shown_or_left_out(given_records, seed):
 def test_all_directions_come_and_a_fixed_one_stays():
     found = Counter(row["input"].count("<extra_id_") for row in training_examples([FULL] * 400, 0))
     assert set(found) == {1, 2, 3, 4}
-    assert min(found.values()) > 60
+    assert min(found.values()) > 30
     fixed = [row["input"] for row in training_examples([FULL] * 50, 0, ask=["inference"], left_out=0.5)]
     assert all(text.endswith("inference: <extra_id_0>") or "inference: <extra_id_0> plaus" in text for text in fixed)
     assert len(set(fixed)) > 4
