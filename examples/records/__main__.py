@@ -79,13 +79,17 @@ def in_words(outcome: Outcome) -> str:
 def _table(title: str, rows: Mapping[str, Mapping[str, Figure]]) -> str:
     heads = list(next(iter(rows.values())))
     lines = [f"| {title} | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
-    return "\n".join([*lines, *(f"| {n} | {' | '.join(_percent(row.get(h)) for h in heads)} |" for n, row in rows.items())])
+    return "\n".join(
+        [*lines, *(f"| {n} | {' | '.join(_percent(row.get(h)) for h in heads)} |" for n, row in rows.items())]
+    )
 
 
 def _percent(figure: Figure | None) -> str:
     if figure is None:
         return ""
-    interval = "" if figure.low is None or figure.high is None else f" ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+    interval = (
+        "" if figure.low is None or figure.high is None else f" ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
+    )
     return f"{100 * figure.value:.1f}{interval}, n = {figure.n}"
 
 

@@ -36,6 +36,7 @@ from knowledge_plugin.building import (
 )
 from knowledge_plugin.injection.word_vectors import WordEncoder
 
+CONDITIONS = ("none", "plugin", "shuffled", "random", "text")
 INFERENCE = ("inference",)
 _GENERATION = {"max_length": None}
 
@@ -131,7 +132,9 @@ class Lab:
         steps, width = self.settings.steps, self.settings.width
         return train_knowledge_model(self.tokenizer, records, steps=steps, seed=self.seed, ask=ask, width=width)
 
-    def ask(self, model: PreTrainedModel, records: Sequence[Record], ask: Sequence[str], judge: Any = None) -> list[Record]:
+    def ask(
+        self, model: PreTrainedModel, records: Sequence[Record], ask: Sequence[str], judge: Any = None
+    ) -> list[Record]:
         """Ask a model for a field."""
         return generate_records(
             model, self.tokenizer, records, ask, name="example", judge=judge, batch_size=120, seed=self.seed,
@@ -142,11 +145,19 @@ class Lab:
         """Return a share with its interval over people."""
         return share(right, people, self.seed, self.settings.resamples)
 
-    def right(self, generated: Sequence[Record], by_field: Sequence[Record], by_evidence: Sequence[Record]) -> dict[str, Figure]:
+    def right(
+        self, generated: Sequence[Record], by_field: Sequence[Record], by_evidence: Sequence[Record]
+    ) -> dict[str, Figure]:
         """Compare what was generated with the rule."""
         told = [record for record, is_known in zip(generated, self.told, strict=True) if is_known]
         untold = [record for record, is_known in zip(generated, self.told, strict=True) if not is_known]
-        groups = {"all": generated, "told": told, "untold": untold, "kept, field": by_field, "kept, evidence": by_evidence}
+        groups = {
+            "all": generated,
+            "told": told,
+            "untold": untold,
+            "kept, field": by_field,
+            "kept, evidence": by_evidence,
+        }
         return {
             name: self.share([is_right(record, self.rule) for record in some], [str(r.context) for r in some])
             for name, some in groups.items()
@@ -156,7 +167,8 @@ class Lab:
     def judged(self, by_field: Sequence[Record], by_evidence: Sequence[Record]) -> dict[str, Figure]:
         """Say how well plausibilities tell generated records that are right from those that are not."""
         return {
-            f"generated, {name}": self._auc(records) for name, records in (("field", by_field), ("evidence", by_evidence))
+            f"generated, {name}": self._auc(records)
+            for name, records in (("field", by_field), ("evidence", by_evidence))
         }
 
     def judge_written(self, model: PreTrainedModel) -> Figure:
@@ -199,7 +211,9 @@ class Desk:
         self.scale: tuple[torch.Tensor, torch.Tensor] | None = None
         kb = self.knowledge_base(true_records(seen))
         set_seed(seed)
-        self.plugin = KnowledgePlugin.for_model(self.model, kb, self.tokenizer, method="passage", tokens=settings.tokens)
+        self.plugin = KnowledgePlugin.for_model(
+            self.model, kb, self.tokenizer, method="passage", tokens=settings.tokens
+        )
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 folder, num_train_epochs=settings.tuning_epochs, learning_rate=settings.tuning_rate, warmup_steps=20,
@@ -240,12 +254,13 @@ class Desk:
                     row for resident in self.unseen for row in _questions([resident], [0])
                     if part == "all" or is_told(resident, row["of"], self.rule) == (part == "told")
                 ]  # fmt: skip
+                conditions = CONDITIONS if part == "all" else CONDITIONS[:2]
+                plain = [{key: value for key, value in row.items() if key != "of"} for row in rows]
                 report = evaluate(
-                    self.plugin, self.model, self.tokenizer, [{k: v for k, v in row.items() if k != "of"} for row in rows],
-                    controls=("none", "shuffled", "random", "text"), resamples=self.settings.resamples, seed=self.seed,
+                    self.plugin, self.model, self.tokenizer, plain, controls=[c for c in conditions if c != "plugin"], resamples=self.settings.resamples, seed=self.seed,
                     progress=False, probe=False,
                 )  # fmt: skip
-                for condition in ("none", "plugin", "shuffled", "random", "text"):
+                for condition in conditions:
                     result = report[condition]
                     line = "nothing" if condition == "none" else f"{name}: {condition}"
                     figure = Figure(result.value, result.low, result.high, result.rows)

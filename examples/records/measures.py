@@ -20,7 +20,9 @@ class Figure:
 
 def share(right: Sequence[bool], people: Sequence[str], seed: int, resamples: int) -> Figure:
     """Return the share of what is right."""
-    return _figure(np.asarray(right, float), np.zeros(len(right)), people, seed, resamples, lambda x, _: float(x.mean()))
+    return _figure(
+        np.asarray(right, float), np.zeros(len(right)), people, seed, resamples, lambda x, _: float(x.mean())
+    )
 
 
 def auc(right: Sequence[bool], scores: Sequence[float], people: Sequence[str], seed: int, resamples: int) -> Figure:

@@ -13,7 +13,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-WORDS = "it rains snows what happens next then why wet cold the street gets context query inference plausibility".split()
+WORDS = (
+    "it rains snows what happens next then why wet cold the street gets context query inference plausibility".split()
+)
 
 
 def tokenizer(sentinels: bool = True) -> PreTrainedTokenizerFast:

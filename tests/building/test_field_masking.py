@@ -43,7 +43,12 @@ def test_an_answer_ends_with_its_line_or_the_next_field():
 
 
 def test_the_hash_is_of_all_that_is_shown():
-    templates = [Template("seq2seq"), Template("causal"), Template("causal", query="Q:"), Template("causal", prefix="a")]
+    templates = [
+        Template("seq2seq"),
+        Template("causal"),
+        Template("causal", query="Q:"),
+        Template("causal", prefix="a"),
+    ]
     assert len({template.hash for template in templates}) == 4
     assert Template("causal").hash == Template("causal").hash
 
