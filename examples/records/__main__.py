@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -47,9 +48,8 @@ def main(argv: list[str] | None = None) -> None:
             def say(what: str, began: float = began) -> None:
                 print(f"[{time.monotonic() - began:.0f} s] {what}", file=sys.stderr, flush=True)
 
-            say("making a reader")
-            frozen = reader((options.readers or Path(folder)) / f"reader-{seed}", seed, small)
-            outcome = run(settings, seed, frozen, say)
+            place = (options.readers or Path(folder)) / f"reader-{seed}"
+            outcome = run(settings, seed, partial(reader, place, seed, small), say)
             say("done")
             figures[seed] = asdict(outcome)
             print(f"\nSeed {seed}\n\n{in_words(outcome)}", flush=True)

@@ -47,10 +47,10 @@ class Settings:
 
     people: int = 600
     held_out: int = 120
-    steps: int = 1200
+    steps: int = 800
     width: int = 64
     at_least: float = 0.5
-    tuning_epochs: float = 4
+    tuning_epochs: float = 3
     tuning_rate: float = 3e-3
     tokens: int = 4
     resamples: int = 1000
@@ -80,7 +80,7 @@ class Outcome:
 def run(
     settings: Settings,
     seed: int,
-    reader: tuple[PreTrainedModel, PreTrainedTokenizerBase],
+    make_reader: Callable[[], tuple[PreTrainedModel, PreTrainedTokenizerBase]],
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Do all of it for one seed.
@@ -88,7 +88,7 @@ def run(
     Args:
         settings: How much of everything.
         seed: Of the rule, the people, all weights and all that is drawn.
-        reader: The frozen language model and its tokenizer, as of ``examples.methods.reader``.
+        make_reader: Returns the frozen language model and its tokenizer, as of ``examples.methods.reader``.
         say: Is told what goes on.
     """
     rule = make_rule(seed)
@@ -105,8 +105,8 @@ def run(
     say(f"{filtered}; training a model of a fixed direction, as long")
     fixed = lab.train(written, INFERENCE)
     directions = {"field masking": lab.directions(model), "fixed direction": lab.directions(fixed)}
-    say("tuning a mapping of the frozen reader on other people")
-    desk = Desk(settings, seed, rule, reader, seen, unseen)
+    say("tuning a mapping of a frozen reader on other people")
+    desk = Desk(settings, seed, rule, make_reader(), seen, unseen)
     kb = desk.knowledge_base(generated)
     return Outcome(
         right=lab.right(generated, filtered.kept, filter_records(evidence, settings.at_least).kept),
