@@ -1,7 +1,7 @@
 """``python -m examples.records --seeds 0 1``: knowledge that a model generates, where the right answer is known.
 
-A small model learns from records of an invented world by field masking. It generates what it thinks of people of whom no
-record tells, and judges it; both are compared with the rule of the world. What it generated then becomes a knowledge
+A small model learns from records of an invented world by field masking. It generates what it thinks of people of whom
+no record tells, and judges it; both are compared with the rule of the world. What it generated then becomes a knowledge
 base, and a frozen reader that knows nobody is asked with it, and with its controls.
 """
 
@@ -79,17 +79,15 @@ def in_words(outcome: Outcome) -> str:
 def _table(title: str, rows: Mapping[str, Mapping[str, Figure]]) -> str:
     heads = list(next(iter(rows.values())))
     lines = [f"| {title} | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
-    return "\n".join(
-        [*lines, *(f"| {n} | {' | '.join(_percent(row.get(h)) for h in heads)} |" for n, row in rows.items())]
-    )
+    lines += [f"| {name} | {' | '.join(_percent(row.get(head)) for head in heads)} |" for name, row in rows.items()]
+    return "\n".join(lines)
 
 
 def _percent(figure: Figure | None) -> str:
     if figure is None:
         return ""
-    interval = (
-        "" if figure.low is None or figure.high is None else f" ({100 * figure.low:.1f} to {100 * figure.high:.1f})"
-    )
+    known = figure.low is not None and figure.high is not None
+    interval = f" ({100 * figure.low:.1f} to {100 * figure.high:.1f})" if known else ""
     return f"{100 * figure.value:.1f}{interval}, n = {figure.n}"
 
 

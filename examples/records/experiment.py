@@ -257,8 +257,8 @@ class Desk:
                 conditions = CONDITIONS if part == "all" else CONDITIONS[:2]
                 plain = [{key: value for key, value in row.items() if key != "of"} for row in rows]
                 report = evaluate(
-                    self.plugin, self.model, self.tokenizer, plain, controls=[c for c in conditions if c != "plugin"], resamples=self.settings.resamples, seed=self.seed,
-                    progress=False, probe=False,
+                    self.plugin, self.model, self.tokenizer, plain, seed=self.seed, progress=False, probe=False,
+                    controls=[each for each in conditions if each != "plugin"], resamples=self.settings.resamples,
                 )  # fmt: skip
                 for condition in conditions:
                     result = report[condition]

@@ -118,10 +118,14 @@ def kb_info(artifact: Artifact, revision: AtRevision = None, as_json: AsJson = F
     """
     inner = Path(artifact) / KNOWLEDGE_BASE_FOLDER
     kb = KnowledgeBase.from_pretrained(inner if inner.is_dir() else artifact, revision=revision, vectors=False)
-    values = _kb_values(kb) | _alias_values(kb) | {
-        "unlinkable entities": count_unlinkable(kb),
-        "entities with generated facts": kb.count_generated(),
-    }
+    values = (
+        _kb_values(kb)
+        | _alias_values(kb)
+        | {
+            "unlinkable entities": count_unlinkable(kb),
+            "entities with generated facts": kb.count_generated(),
+        }
+    )
     if as_json:
         print_json(values)
     else:
