@@ -85,7 +85,7 @@ class Arm:
     teacher: bool = False
 
 
-# Weights are the better of two, of ten times the one, on another seed.
+# On another seed the better of 1 and 0.1 for relations, of 0.5 and 0.05 for l2; EMD has that of l2.
 ARMS: dict[str, Arm] = {
     "the task alone": Arm(lambda bench: None),
     "and decoding of relations": Arm(lambda bench: bench.decoding(weight=0.1)),

@@ -1,6 +1,6 @@
 """``python -m examples.methods.refusal --seeds 0 1``: does kb-attention refuse where nothing in its memory fits?
 
-A plugin is trained as by ``objective="task-or-refuse"``: of one row in five the entry is not shown, and it is to refuse.
+A plugin is trained as by ``objective="task-or-refuse"``: of one row in five the entry is not shown, to be refused.
 Then people are asked about whom it was not trained with: once with a knowledge base that holds them, and once with the
 same without them. The reader has none of the words of KBLaM's refusal, and is to write a full stop instead.
 """
