@@ -49,7 +49,8 @@ class Settings:
     held_out: int = 120
     steps: int = 800
     width: int = 64
-    at_least: float = 0.5
+    at_least: float = 0.8
+    thresholds: tuple[float, ...] = (0.5, 0.7, 0.8, 0.9)
     tuning_epochs: float = 3
     tuning_rate: float = 3e-3
     tokens: int = 4
@@ -109,7 +110,7 @@ def run(
     desk = Desk(settings, seed, rule, make_reader(), seen, unseen)
     kb = desk.knowledge_base(generated)
     return Outcome(
-        right=lab.right(generated, filtered.kept, filter_records(evidence, settings.at_least).kept),
+        right=lab.right(generated, {"field": generated, "evidence": evidence}),
         judged=lab.judged(generated, evidence) | {"written, field": lab.judge_written(model)},
         directions=directions,
         reader=desk.ask({"truth": true_records(unseen), "generated": generated, "filtered": filtered.kept}),
@@ -145,19 +146,14 @@ class Lab:
         """Return a share with its interval over people."""
         return share(right, people, self.seed, self.settings.resamples)
 
-    def right(
-        self, generated: Sequence[Record], by_field: Sequence[Record], by_evidence: Sequence[Record]
-    ) -> dict[str, Figure]:
-        """Compare what was generated with the rule."""
+    def right(self, generated: Sequence[Record], judged: Mapping[str, Sequence[Record]]) -> dict[str, Figure]:
+        """Compare what was generated with the rule, all of it and what is left by filters."""
         told = [record for record, is_known in zip(generated, self.told, strict=True) if is_known]
         untold = [record for record, is_known in zip(generated, self.told, strict=True) if not is_known]
-        groups = {
-            "all": generated,
-            "told": told,
-            "untold": untold,
-            "kept, field": by_field,
-            "kept, evidence": by_evidence,
-        }
+        groups: dict[str, Sequence[Record]] = {"all": generated, "told": told, "untold": untold}
+        for judge, records in judged.items():
+            for at_least in self.settings.thresholds:
+                groups[f"{judge}, {at_least} at least"] = filter_records(records, at_least).kept
         return {
             name: self.share([is_right(record, self.rule) for record in some], [str(r.context) for r in some])
             for name, some in groups.items()
