@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
-from examples.methods.world import PROPERTIES, questions
+from examples.methods.world import PROPERTIES, make_world, questions
 from examples.records.knowledge_model import make_tokenizer, train_knowledge_model
 from examples.records.measures import Figure, auc, share
 from examples.records.world import (
@@ -102,21 +102,29 @@ def run(
     say("asking it about people of whom no record tells")
     generated = lab.ask(model, asked_records(unseen), INFERENCE, "field")
     evidence = judge_records(model, lab.tokenizer, generated, name="example", batch_size=120, progress=False)
-    filtered = filter_records(generated, settings.at_least)
-    say(f"{filtered}; training a model of a fixed direction, as long")
+    judged = {"field": generated, "evidence": evidence}
+    say("training a model of a fixed direction, as long")
     fixed = lab.train(written, INFERENCE)
     directions = {"field masking": lab.directions(model), "fixed direction": lab.directions(fixed)}
     say("tuning a mapping of a frozen reader on other people")
-    desk = Desk(settings, seed, rule, make_reader(), seen, unseen)
+    desk = Desk(settings, seed, rule, make_reader(), unseen)
     kb = desk.knowledge_base(generated)
     return Outcome(
-        right=lab.right(generated, {"field": generated, "evidence": evidence}),
+        right=lab.right(generated, judged),
         judged=lab.judged(generated, evidence) | {"written, field": lab.judge_written(model)},
         directions=directions,
-        reader=desk.ask({"truth": true_records(unseen), "generated": generated, "filtered": filtered.kept}),
+        reader=desk.ask(sources(generated, judged, unseen, settings)),
         generated=(kb.count_generated(), len(kb)),
         example=next(iter(kb)).generated,
     )
+
+
+def sources(
+    generated: Sequence[Record], judged: Mapping[str, Sequence[Record]], unseen: Sequence[Resident], settings: Settings
+) -> dict[str, Sequence[Record]]:
+    """Return what the reader is given: the truth, all that was generated, and what filters leave of it."""
+    kept = {f"kept by {judge}": filter_records(some, settings.at_least).kept for judge, some in judged.items()}
+    return {"truth": true_records(unseen), "generated": generated} | kept
 
 
 class Lab:
@@ -194,18 +202,20 @@ class Lab:
 
 
 class Desk:
-    """A frozen reader, and a mapping that is tuned on people who are not asked about."""
+    """A frozen reader, and a mapping that is tuned on people of another world, in which no rule is to be learned."""
 
     def __init__(
         self, settings: Settings, seed: int, rule: Rule, reader: tuple[PreTrainedModel, PreTrainedTokenizerBase],
-        seen: Sequence[Resident], unseen: Sequence[Resident],
+        unseen: Sequence[Resident],
     ) -> None:  # fmt: skip
         self.settings, self.seed, self.rule, self.unseen = settings, seed, rule, unseen
         self.model, self.tokenizer = reader
-        self.names = {resident.context: resident.person.name for resident in (*seen, *unseen)}
+        # Their facts are drawn at random: whoever reads one of them knows nothing of the others.
+        others = [Resident(person, "", "") for person in make_world(settings.people - settings.held_out, seed + 1_000)]
+        self.names = {resident.context: resident.person.name for resident in (*others, *unseen)}
         self.encode = WordEncoder(self.model, self.tokenizer)
         self.scale: tuple[torch.Tensor, torch.Tensor] | None = None
-        kb = self.knowledge_base(true_records(seen))
+        kb = self.knowledge_base(true_records(others))
         set_seed(seed)
         self.plugin = KnowledgePlugin.for_model(
             self.model, kb, self.tokenizer, method="passage", tokens=settings.tokens
@@ -216,7 +226,7 @@ class Desk:
                 seed=seed, per_device_train_batch_size=32, report_to="none", disable_tqdm=True, save_strategy="no",
                 logging_strategy="no", use_cpu=True,
             )  # fmt: skip
-            rows = _questions(seen)
+            rows = _questions(others)
             MapTuningTrainer(
                 self.model, arguments, plugin=self.plugin, objective="task", processing_class=self.tokenizer,
                 train_dataset=rows,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -104,9 +105,10 @@ class Template:
         """
         if self.kind == "causal":
             text = text.lstrip().split("\n", 1)[0]
-            # Tokenizers that know no line ends write the next field on the same line.
+            # Tokenizers that know no line ends write the next field on the same line, some with blanks before signs.
             for name in FIELDS:
-                text = text.split(f" {getattr(self, name)}", 1)[0]
+                announced = r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", getattr(self, name))))
+                text = re.split(rf"\s{announced}", text, maxsplit=1)[0] if announced else text
         return " ".join(text.split())
 
 

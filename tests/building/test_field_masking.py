@@ -40,6 +40,8 @@ def test_what_a_text_says_is_not_taken_for_the_form():
 def test_an_answer_ends_with_its_line_or_the_next_field():
     assert Template("causal").answer(" it gets wet\nquery: why") == "it gets wet"
     assert Template("causal").answer("it gets wet query: why") == "it gets wet"
+    assert Template("causal").answer("it gets wet plausibility : 1. 0") == "it gets wet"
+    assert Template("causal").answer("a query is asked") == "a query is asked"
 
 
 def test_the_hash_is_of_all_that_is_shown():
