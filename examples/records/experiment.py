@@ -111,7 +111,8 @@ def run(
     kb = desk.knowledge_base(generated)
     return Outcome(
         right=lab.right(generated, judged),
-        judged=lab.judged(generated, evidence) | {"written, field": lab.judge_written(model)},
+        judged=lab.judged(generated, evidence)
+        | {f"written, {judge}": lab.judge_written(model, judge) for judge in ("field", "evidence")},
         directions=directions,
         reader=desk.ask(sources(generated, judged, unseen, settings)),
         generated=(kb.count_generated(), len(kb)),
@@ -175,10 +176,10 @@ class Lab:
             for name, records in (("field", by_field), ("evidence", by_evidence))
         }
 
-    def judge_written(self, model: PreTrainedModel) -> Figure:
+    def judge_written(self, model: PreTrainedModel, judge: Any = "field") -> Figure:
         """Say how well a model tells right from wrong of people it does not know, where records of such were judged."""
         every = written_records(self.unseen, self.rule, self.seed + 1, wrong_share=1.0)
-        return self._auc(judge_records(model, self.tokenizer, every, "field", name="x", batch_size=120, progress=False))
+        return self._auc(judge_records(model, self.tokenizer, every, judge, name="x", batch_size=120, progress=False))
 
     def _auc(self, records: Sequence[Record]) -> Figure:
         judged = [record for record in records if record.plausibility is not None]
