@@ -9,6 +9,7 @@ from knowledge_plugin.config import Form
 from knowledge_plugin.injection.answers import generates, is_encoder_decoder, predicts_words
 from knowledge_plugin.objectives.base import Objective
 from knowledge_plugin.objectives.collator import TaskCollator
+from knowledge_plugin.objectives.describing import Describing, DescribingCollator, NoLoss, nothing_to_describe
 from knowledge_plugin.objectives.mentions import MentionCLMCollator, MentionMLMCollator, MentionSeq2SeqCollator
 from knowledge_plugin.objectives.scoring import ScoredLoss
 
@@ -49,4 +50,7 @@ OBJECTIVES: dict[str, Objective] = {
     "mention-mlm": Objective(MentionMLMCollator, _DROPOUT, ScoredLoss(shift=0), _missing_for_mlm),
     "mention-clm": Objective(MentionCLMCollator, _DROPOUT, ScoredLoss(shift=1), _missing_for_clm),
     "mention-seq2seq": Objective(MentionSeq2SeqCollator, _DROPOUT, ScoredLoss(shift=0), _missing_for_seq2seq),
+    "describe": Objective(
+        lambda seed: DescribingCollator(), _DROPOUT, NoLoss(), nothing_to_describe, side=Describing.of
+    ),
 }
