@@ -47,7 +47,7 @@ class DescribingCollator(LinkingCollator):
     entity, the relation being the prompt; without ``triples`` it is the description of the knowledge base, without a
     prompt. A relation ``None`` stands for a description too.
 
-    Used with an attachment, entities stand before their mentions as ever. With :meth:`read_alone`, the text stands alone.
+    Used with an attachment, entities stand before their mentions as ever. With :meth:`read_alone`, nothing does.
     """
 
     columns = (*TEXT_COLUMNS, "triples")
@@ -144,10 +144,12 @@ class DescribingCollator(LinkingCollator):
         return [(relation, text) for head, relation, text in row["triples"] if head == entity_id and text.strip()]
 
     def _tokens(self, text: str) -> list[int]:
-        return base_tokenizer(self.tokenizer)(text, add_special_tokens=False)["input_ids"] if text else []  # type: ignore[arg-type]
+        assert self.tokenizer is not None
+        return base_tokenizer(self.tokenizer)(text, add_special_tokens=False)["input_ids"] if text else []
 
     def _ended(self, tokens: list[int], most: int) -> list[int]:
-        end = end_token(self.tokenizer)  # type: ignore[arg-type]
+        assert self.tokenizer is not None
+        end = end_token(self.tokenizer)
         return [*tokens, *([] if end is None else [end])][:most]
 
 
