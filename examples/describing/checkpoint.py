@@ -26,7 +26,7 @@ _IGNORED = -100
 def make_tokenizer(world: World) -> PreTrainedTokenizerFast:
     """Return a WordPiece tokenizer to which a town is one token and a person's name several."""
     words = {word for sentence in (TOLD, *ASKED) for word in sentence.split() if "{" not in word}
-    words |= {town for towns in world.countries for town in towns} | set(TRADES)
+    words |= {word for country, towns in world.countries.items() for word in (country, *towns)} | set(TRADES)
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "/", ".", *string.ascii_letters]
     tokens += [f"##{letter}" for letter in string.ascii_lowercase] + sorted(words)
     tokens += [*map(str.capitalize, SYLLABLES), *(f"##{syllable}" for syllable in SYLLABLES)]

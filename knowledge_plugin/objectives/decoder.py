@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from knowledge_plugin.injection.network import Network
 
-_MOST = 64  # tokens that it reads and writes
+MOST = 64  # tokens that it reads and writes
 _HEADS = (8, 4, 2, 1)
 
 
@@ -32,7 +32,7 @@ class StateDecoder(Network):
         super().__init__()
         heads = next(heads for heads in _HEADS if word_width % heads == 0)
         self.state = nn.Linear(2 * state_width, word_width)
-        self.position = nn.Embedding(_MOST, word_width)
+        self.position = nn.Embedding(MOST, word_width)
         layer = nn.TransformerEncoderLayer(
             word_width, heads, 2 * word_width, dropout, "gelu", batch_first=True, norm_first=True
         )
@@ -77,7 +77,7 @@ class StateDecoder(Network):
         found = []
         for state, prompt in zip(states, prompts, strict=True):
             ids = list(prompt)
-            while len(ids) - len(prompt) < most and len(ids) < _MOST:
+            while len(ids) - len(prompt) < most and len(ids) < MOST:
                 # The last place is predicted, and what stands there is not read.
                 logits = self(state[None], torch.tensor([[*ids, 0]], device=state.device), words)
                 ids.append(int(logits[0, -1].argmax()))

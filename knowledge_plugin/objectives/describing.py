@@ -22,11 +22,19 @@ from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention, check_mentions, link
 from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator
-from knowledge_plugin.objectives.decoder import _MOST, StateDecoder
+from knowledge_plugin.objectives.decoder import MOST, StateDecoder
 from knowledge_plugin.objectives.scoring import ScoredLoss
 from knowledge_plugin.objectives.side import Added, SideModule
 
 _OWN = ("places", "written")
+
+
+class Place(NamedTuple):
+    """A mention, and its first and its last token."""
+
+    mention: Mention
+    first: int
+    last: int
 
 
 class Wanted(NamedTuple):
@@ -80,6 +88,28 @@ class DescribingCollator(LinkingCollator):
             TrainingError: A row has no ``text``; a triple is no triple.
             LinkingError: Mentions are not given, and nothing finds them.
         """
+        batch, found = self.encode(rows)
+        wanted = [
+            Wanted(i, first, last, *said)
+            for i, row in enumerate(rows)
+            for mention, first, last in found[i]
+            for said in self._said(row, mention.entity_id)
+        ]
+        length = max([1, *(len(w.prompt) + len(w.text) for w in wanted)])
+        written, labels = torch.zeros(len(wanted), length, dtype=torch.long), torch.full((len(wanted), length), IGNORED)
+        for i, w in enumerate(wanted):
+            end = len(w.prompt) + len(w.text)
+            written[i, :end] = torch.tensor([*w.prompt, *w.text])
+            labels[i, len(w.prompt) : end] = written[i, len(w.prompt) : end]
+        batch["places"] = torch.tensor([w[:3] for w in wanted], dtype=torch.long).reshape(-1, 3)
+        return batch | {"written": written, "labels": labels}
+
+    def encode(self, rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[list[Place]]]:
+        """Return what the model reads, and of each row its mentions with their first and last tokens.
+
+        Raises:
+            TrainingError: A row has no ``text``; or nothing says what it mentions.
+        """
         assert self.tokenizer is not None
         if "text" not in rows[0]:
             raise TrainingError(
@@ -89,21 +119,10 @@ class DescribingCollator(LinkingCollator):
         texts = [row["text"] for row in rows]
         mentions = self._find(texts, rows)
         given: dict[str, Any] = {"mentions": mentions} if self.linked else {}
-        batch = dict(
-            self.tokenizer(
-                texts, padding=True, truncation=True, return_offsets_mapping=True, return_tensors="pt", **given
-            )
-        )
+        options: dict[str, Any] = {"padding": True, "truncation": True, "return_offsets_mapping": True}
+        batch = dict(self.tokenizer(texts, return_tensors="pt", **options, **given))
         spans = batch.pop("offset_mapping").numpy()
-        wanted = [w for i, row in enumerate(rows) for w in self._wanted(i, row, mentions[i], spans[i])]
-        length = max([1, *(len(w.prompt) + len(w.text) for w in wanted)])
-        written, labels = torch.zeros(len(wanted), length, dtype=torch.long), torch.full((len(wanted), length), IGNORED)
-        for i, w in enumerate(wanted):
-            end = len(w.prompt) + len(w.text)
-            written[i, :end] = torch.tensor([*w.prompt, *w.text])
-            labels[i, len(w.prompt) : end] = written[i, len(w.prompt) : end]
-        batch["places"] = torch.tensor([w[:3] for w in wanted], dtype=torch.long).reshape(-1, 3)
-        return batch | {"written": written, "labels": labels}
+        return batch, [list(_places(*row)) for row in zip(mentions, spans, strict=True)]
 
     def _find(self, texts: list[str], rows: Sequence[dict[str, Any]]) -> list[list[Mention]]:
         def knows(entity_id: str) -> bool:
@@ -120,30 +139,26 @@ class DescribingCollator(LinkingCollator):
             found = link(self.linker, texts, knows)
         return [[m for m in mentions if knows(m.entity_id)] for mentions in found]
 
-    def _wanted(self, i: int, row: dict[str, Any], mentions: list[Mention], spans: np.ndarray) -> Iterator[Wanted]:
-        starts, ends = spans[:, 0], spans[:, 1]
-        for mention in mentions:
-            # Inserted and special tokens span no characters.
-            pieces = np.flatnonzero((starts < ends) & (starts < mention.end) & (ends > mention.start))
-            if not len(pieces):  # truncated away
-                continue
-            for relation, text in self._said(row, mention.entity_id):
-                prompt, tokens = self._tokens(relation or ""), self._tokens(text)
-                yield Wanted(i, int(pieces[0]), int(pieces[-1]), prompt, self._ended(tokens, _MOST - len(prompt)))
+    def _said(self, row: dict[str, Any], entity_id: str) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield prompts and texts, in tokens."""
+        for relation, text in self._in_words(row, entity_id):
+            prompt = self.tokens(relation or "")[: MOST // 2]
+            yield prompt, self._ended(self.tokens(text), MOST - len(prompt))
 
-    def _said(self, row: dict[str, Any], entity_id: str) -> list[tuple[str | None, str]]:
+    def _in_words(self, row: dict[str, Any], entity_id: str) -> list[tuple[str | None, str]]:
         if row.get("triples") is None:
             description = self.knowledge_base[entity_id].description
             return [(None, description)] if description else []
         for triple in row["triples"]:
-            if not (isinstance(triple, (list, tuple)) and len(triple) == 3 and isinstance(triple[2], str)):
+            if not _is_triple(triple):
                 raise TrainingError(
                     f"triples: found {triple!r:.80}; expected [entity id, relation in words, object in words], such as "
                     '["person:1", "lives in", "Graz"].'
                 )
         return [(relation, text) for head, relation, text in row["triples"] if head == entity_id and text.strip()]
 
-    def _tokens(self, text: str) -> list[int]:
+    def tokens(self, text: str) -> list[int]:
+        """Return a relation or an object in tokens of the vocabulary, without special ones."""
         assert self.tokenizer is not None
         return base_tokenizer(self.tokenizer)(text, add_special_tokens=False)["input_ids"] if text else []
 
@@ -151,6 +166,22 @@ class DescribingCollator(LinkingCollator):
         assert self.tokenizer is not None
         end = end_token(self.tokenizer)
         return [*tokens, *([] if end is None else [end])][:most]
+
+
+def _places(mentions: list[Mention], spans: np.ndarray) -> Iterator[Place]:
+    starts, ends = spans[:, 0], spans[:, 1]
+    for mention in mentions:
+        # Inserted and special tokens span no characters.
+        pieces = np.flatnonzero((starts < ends) & (starts < mention.end) & (ends > mention.start))
+        if len(pieces):  # else it was truncated away
+            yield Place(mention, int(pieces[0]), int(pieces[-1]))
+
+
+def _is_triple(triple: Any) -> bool:
+    if not (isinstance(triple, (list, tuple)) and len(triple) == 3):
+        return False
+    head, relation, text = triple
+    return isinstance(head, str) and isinstance(text, str) and (relation is None or isinstance(relation, str))
 
 
 def end_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -182,6 +213,36 @@ class Describing(SideModule):
         places, written = (inputs.pop(name) for name in _OWN)
         labels, inputs["output_hidden_states"] = inputs["labels"], True
         yield lambda outputs: self.loss(states_at(outputs, places), written, labels, input_embedding(model).weight)
+
+    @torch.no_grad()
+    def tell(
+        self,
+        model: nn.Module,
+        collator: DescribingCollator,
+        rows: Sequence[dict[str, Any]],
+        relation: str | None = None,
+    ) -> list[list[tuple[Mention, str]]]:
+        """Return what the decoder writes of the mentions of each row, in words: reading out what a state holds.
+
+        Args:
+            model: The model that it learned with, with the plugin attached if it was.
+            collator: That uses the attachment, or reads alone.
+            rows: With ``text``, and perhaps ``mentions``.
+            relation: In words; ``None`` for a description.
+        """
+        tokenizer = base_tokenizer(collator.tokenizer)  # type: ignore[arg-type]
+        words, told = input_embedding(model).weight, []
+        model.eval()
+        for row in rows:
+            batch, (found,) = collator.encode([row])
+            batch = {name: tensor.to(words.device) for name, tensor in batch.items()}
+            outputs = model(**batch, output_hidden_states=True)
+            places = torch.tensor([[0, place.first, place.last] for place in found]).reshape(-1, 3)
+            states, prompts = states_at(outputs, places), [collator.tokens(relation or "")] * len(found)
+            written = self.decoder.write(states, prompts, words, end_token(tokenizer))
+            texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+            told.append([(place.mention, text) for place, text in zip(found, texts, strict=True)])
+        return told
 
     def loss(
         self, states: torch.Tensor, written: torch.Tensor, labels: torch.Tensor, words: torch.Tensor
