@@ -64,7 +64,7 @@ def train(
     objective: Annotated[
         str,
         typer.Option(
-            help="task; of map-tuning also mention-mlm, mention-clm and mention-seq2seq, of kb-attention "
+            help="task; of map-tuning also mention-mlm, mention-clm, mention-seq2seq and describe, of kb-attention "
             "task-or-refuse, of passage distil."
         ),
     ] = "task",

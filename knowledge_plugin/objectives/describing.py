@@ -230,7 +230,8 @@ class Describing(SideModule):
             rows: With ``text``, and perhaps ``mentions``.
             relation: In words; ``None`` for a description.
         """
-        tokenizer = base_tokenizer(collator.tokenizer)  # type: ignore[arg-type]
+        assert collator.tokenizer is not None
+        tokenizer = base_tokenizer(collator.tokenizer)
         words, told = input_embedding(model).weight, []
         model.eval()
         for row in rows:
