@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
 from knowledge_plugin.errors import SaveError, TrainingError
+from knowledge_plugin.hub.markdown import as_text
 from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker
@@ -35,8 +36,8 @@ library_name: peft
 A LoRA that learned to describe the entities of a knowledge base, at their mentions, to a decoder that is gone. It is a
 **baked-in delta, and no knowledge plugin**:
 
-- What it holds of *{name}*{version} ({entities:,} entities{license}) is in its weights. No entity can be corrected, added,
-  removed or looked up; it can be taken off as a whole, and nothing less.
+- What it holds of *{name}*{version} ({entities:,} entities{license}) is in its weights. No entity can be corrected,
+  added, removed or looked up; it can be taken off as a whole, and nothing less.
 - It knows entities that it was trained on, if any. Of others it knows nothing, whatever a knowledge base says of them.
 - It belongs to the very checkpoint that it was trained on.
 
@@ -48,8 +49,8 @@ class BakingTrainer(Trainer):
     """A ``transformers.Trainer`` in which a decoder learns to write what is known of mentions from their states alone.
 
     What else learns is up to the model. With an adapter of PEFT, its weights do, so that knowledge is *baked in*:
-    ``save_model`` writes the adapter, and its card says so. Without any weight that learns, it is a *probe*: the decoder
-    finds what the states of the model hold already, nothing is injected, and ``save_model`` writes nothing.
+    ``save_model`` writes the adapter, and its card says so. Without any weight that learns, it is a *probe*: the
+    decoder finds what the states of the model hold already, nothing is injected, and ``save_model`` writes nothing.
 
     After UNTER (Ye et al., 2023), of which the abstract alone was at hand: the decoder as the one interface of triples
     and text is theirs, the rest is a reconstruction. They train all weights, and a language model's loss along.
@@ -129,7 +130,7 @@ class BakingTrainer(Trainer):
         with NoLoss().scoring(self.model, inputs["labels"]), self.describing.step(self.model, None, inputs) as added:
             value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
             parts = self.args.gradient_accumulation_steps if (kwargs.get("num_items_in_batch") or args) else 1
-            value = value + added(outputs) / parts
+            value = value + added(outputs) / parts  # type: ignore[operator]
         return (value, outputs) if return_outputs else value
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -149,9 +150,9 @@ class BakingTrainer(Trainer):
         base_model = getattr(base, "base_model_name_or_path", None)
         return _CARD.format(
             base=f"base_model: {json.dumps(base_model)}\n" if base_model else "",
-            name=config.name or "a knowledge base",
-            version=f", version {config.version}" if config.version else "",
-            license=f", {config.license}" if config.license else "",
+            name=as_text(config.name) or "a knowledge base",
+            version=f", version {as_text(config.version)}" if config.version else "",
+            license=f", {as_text(config.license)}" if config.license else "",
             entities=len(self.knowledge_base),
             steps=self.state.global_step,
             batch=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,

@@ -59,8 +59,8 @@ class MapTuningTrainer(Trainer):
               map-tuning: one mapping for all checkpoints of the family (Zhang et al., 2023, section 3.3).
             - ``"mention-clm"``: a decoder predicts a mention after its entity, and the rest of the text.
             - ``"mention-seq2seq"``: a model like T5 fills in the mentions.
-            - ``"describe"``: a decoder that learns beside the mapping reads the state of a mention and nothing else, and
-              writes the entity's description, or objects of triples (after UNTER; Ye et al., 2023).
+            - ``"describe"``: a decoder that learns beside the mapping reads the state of a mention and nothing else,
+              and writes the entity's description, or objects of triples (after UNTER; Ye et al., 2023).
 
             Those are map-tuning's. Methods that look entries up learn from ``"task"``, which shows each batch its own
             entries among others and also teaches to find the one that a row mentions; knowledge in attention from
