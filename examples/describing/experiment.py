@@ -23,7 +23,7 @@ from knowledge_plugin.evaluation.bootstrap import Bootstrap
 from knowledge_plugin.evaluation.metrics import SummedOutcomes, find_metric
 from knowledge_plugin.injection.embeddings import input_embedding
 from knowledge_plugin.objectives.describing import Describing, DescribingCollator, states_at
-from knowledge_plugin.training import BakingTrainer
+from knowledge_plugin.training import DescribingTrainer
 
 SEEN = ASKED[:-2]  # in training; the rest is kept for questions
 RELATIONS = ("country", "town", "trade")  # in the order of a person's triples
@@ -118,7 +118,7 @@ class Bench:
         """Train a decoder on a model, which learns too if it has an adapter; a decoder that is given stays as it is."""
         set_seed(self.seed)
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
-            trainer = BakingTrainer(
+            trainer = DescribingTrainer(
                 model, self.arguments(folder, steps, self.settings.rate), knowledge_base=self.everybody,
                 processing_class=self.tokenizer, train_dataset=list(rows),
             )  # fmt: skip

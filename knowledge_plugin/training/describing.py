@@ -45,7 +45,7 @@ A LoRA that learned to describe the entities of a knowledge base, at their menti
 """
 
 
-class BakingTrainer(Trainer):
+class DescribingTrainer(Trainer):
     """A ``transformers.Trainer`` in which a decoder learns to write what is known of mentions from their states alone.
 
     What else learns is up to the model. With an adapter of PEFT, its weights do, so that knowledge is *baked in*:
@@ -74,7 +74,7 @@ class BakingTrainer(Trainer):
 
     Example:
         >>> model = get_peft_model(encoder, LoraConfig(target_modules=["query", "value"]))  # doctest: +SKIP
-        >>> trainer = BakingTrainer(model, TrainingArguments("runs/baked"), knowledge_base=kb,
+        >>> trainer = DescribingTrainer(model, TrainingArguments("runs/baked"), knowledge_base=kb,
         ...     processing_class=tokenizer, train_dataset=[{"text": "The museum in Graz opened."}])  # doctest: +SKIP
         >>> trainer.train()  # doctest: +SKIP
     """
@@ -91,7 +91,7 @@ class BakingTrainer(Trainer):
     ) -> None:
         self.bakes = _bakes(model)
         if processing_class is None:
-            raise TrainingError("a tokenizer is needed to make batches. Type: BakingTrainer(..., processing_class=...)")
+            raise TrainingError("a tokenizer is needed to make batches. Type: DescribingTrainer(..., processing_class=...)")
         if attachments(model):
             raise TrainingError("a plugin is attached: what it says would be described. Type: plugin.detach(model)")
         if (lacking := nothing_to_describe(model, processing_class, "concat")) is not None:
