@@ -142,7 +142,7 @@ class Bench:
             if decoder is not None:
                 trainer.side_modules["describe"] = decoder.requires_grad_(False)
             trainer.train()
-        return plugin, trainer.side_modules["describe"] if "describe" in trainer.side_modules else None  # type: ignore
+        return plugin, dict(trainer.side_modules.items()).get("describe")  # type: ignore[return-value]
 
     def told(self, side: Describing, model: Any, people: Sequence[Person], collator: DescribingCollator | None = None,
              sentences: Sequence[str] = KEPT) -> Told:  # fmt: skip

@@ -91,7 +91,9 @@ class DescribingTrainer(Trainer):
     ) -> None:
         self.bakes = _bakes(model)
         if processing_class is None:
-            raise TrainingError("a tokenizer is needed to make batches. Type: DescribingTrainer(..., processing_class=...)")
+            raise TrainingError(
+                "a tokenizer is needed to make batches. Type: DescribingTrainer(..., processing_class=...)"
+            )
         if attachments(model):
             raise TrainingError("a plugin is attached: what it says would be described. Type: plugin.detach(model)")
         if (lacking := nothing_to_describe(model, processing_class, "concat")) is not None:
