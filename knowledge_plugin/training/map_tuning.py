@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.objectives.base import Objective
 from knowledge_plugin.objectives.collator import LinkingCollator
+from knowledge_plugin.objectives.side import SideModule
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
 from knowledge_plugin.registry import find_method
 from knowledge_plugin.training.frozen import config_kept, frozen
@@ -32,6 +33,7 @@ from knowledge_plugin.training.record import record_of
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
 _SIDE = "knowledge_side"  # likewise
+_RESERVED = {Path(MAPPING_NAME).stem, "model"}  # whose files lie in a checkpoint too
 _ROWS_LOOKED_AT = 512
 # A classifier that has seen the very sentences before answers them with a loss near zero, and teaches nothing.
 _FIRST_STEPS, _NEAR_ZERO = 8, 0.1
@@ -79,6 +81,8 @@ class MapTuningTrainer(Trainer):
             so that the mapping does not rely on the text around a mention alone, and else for the model's own.
         linker: As in :meth:`KnowledgePlugin.attach`.
         form: As in :meth:`KnowledgePlugin.attach`; the plugin keeps the form that it was trained in.
+        auxiliary: Losses that are added to the objective's, by names of yours, such as ``{"relations":
+            RelationDecoding(...)}``. What they learn is written into checkpoints, and is no part of the plugin.
         **kwargs: Passed to Trainer.
 
     Raises:
@@ -104,6 +108,7 @@ class MapTuningTrainer(Trainer):
         base_dropout: float | None = None,
         linker: Linker | None = None,
         form: Form | None = None,
+        auxiliary: Mapping[str, SideModule] | None = None,
         **kwargs: Any,
     ) -> None:
         self.objective: Objective = find_method(plugin.config.injection.method).find_objective(objective)
@@ -118,6 +123,11 @@ class MapTuningTrainer(Trainer):
             lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
+        if wrong := [name for name in auxiliary or {} if not name.isidentifier() or name in _RESERVED | {objective}]:
+            raise TrainingError(
+                "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
+                f"{wrong[0]!r:.80}."
+            )
         self.plugin = plugin
         self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
@@ -139,7 +149,7 @@ class MapTuningTrainer(Trainer):
         if self.objective.loss is not None:
             self.label_names = ["labels"]  # also of a model whose forward takes none
         # Made after Trainer has set the seed.
-        self.side_modules = nn.ModuleDict()
+        self.side_modules = nn.ModuleDict(auxiliary)
         if self.objective.side is not None and processing_class is not None:
             self.side_modules[objective] = self.objective.side(model, base_tokenizer(processing_class))
 
