@@ -286,6 +286,12 @@ class NoLoss(ScoredLoss):
         return torch.zeros((), device=labels.device)
 
 
+def with_something_wanted(hook: Hook | None, batch: dict[str, Any]) -> list[bool]:
+    """Return which rows of a batch have a mention of which something is to be written."""
+    rows = set(batch["places"][:, 0].tolist())
+    return [i in rows for i in range(len(batch["input_ids"]))]
+
+
 def nothing_to_describe(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form: Form) -> str | None:
     """Say what a model lacks for its mentions to be described."""
     if is_encoder_decoder(model):

@@ -19,9 +19,16 @@ from knowledge_plugin.hub.markdown import as_text
 from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker
-from knowledge_plugin.objectives.describing import Describing, DescribingCollator, NoLoss, nothing_to_describe
+from knowledge_plugin.objectives.describing import (
+    Describing,
+    DescribingCollator,
+    NoLoss,
+    nothing_to_describe,
+    with_something_wanted,
+)
 from knowledge_plugin.training.frozen import config_kept
 
+_ROWS_LOOKED_AT = 512
 _SIDE = "knowledge_side"  # the decoder, a submodule of the model while it trains and at no other time
 _DECODER = "describe.safetensors"
 _CARD = """\
@@ -114,6 +121,7 @@ class DescribingTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train the decoder, and the adapter if there is one; see ``transformers.Trainer.train``."""
+        self._check_rows()
         modes = [(module, module.training) for module in self.model.modules()]
         with config_kept(self.model):
             self.model.add_module(_SIDE, self.describing)
@@ -124,6 +132,18 @@ class DescribingTrainer(Trainer):
                 self.describing.eval()
                 for module, mode in modes:
                     module.training = mode
+
+    def _check_rows(self) -> None:
+        """Without a mention of which something is known, training would run to its end and teach nothing."""
+        data: Any = self.train_dataset
+        if data is None or not hasattr(data, "__len__"):
+            return  # a stream may give each row but once
+        rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
+        if not rows or not any(with_something_wanted(None, self.data_collator(rows))):
+            raise TrainingError(
+                f"the first {len(rows)} rows of the training data mention no entity of {self.knowledge_base!r} of "
+                "which there is anything to write: expected a description of some, or rows with 'triples'."
+            )
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any

@@ -292,7 +292,8 @@ class MapTuningTrainer(Trainer):
         return TrainingError(
             f"the first {rows} rows of the training data mention no entity of {self.plugin.knowledge_base!r}: "
             "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that "
-            "are tokenized must come from the attachment's tokenizer."
+            "are tokenized must come from the attachment's tokenizer; and of the entities the objective "
+            f"{self._objective_name!r} may want more than names, such as descriptions."
         )
 
     def _set_signature_columns_if_needed(self) -> None:

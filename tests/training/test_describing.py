@@ -217,6 +217,14 @@ def test_a_tokenizer_is_needed(model, kb, tmp_path):
         DescribingTrainer(model, arguments(tmp_path), knowledge_base=kb, train_dataset=KNOWN)
 
 
+def test_rows_of_which_nothing_is_known_are_refused_before_the_first_step(model, kb, tmp_path):
+    silent = KnowledgeBase.from_entities([Entity(e.id, e.label) for e in kb], torch.ones(len(kb), 4), name="silent")
+    with pytest.raises(TrainingError, match="description"):
+        describing(model, silent, tmp_path / "probe").train()
+    with pytest.raises(TrainingError, match="describe"):
+        map_tuning(model, silent, tmp_path / "plugin").train()
+
+
 def test_a_folder_that_cannot_be_written(model, kb, tmp_path):
     run = describing(lora(model), kb, tmp_path / "run", max_steps=1)
     (tmp_path / "file").write_text("mine")

@@ -9,7 +9,13 @@ from knowledge_plugin.config import Form
 from knowledge_plugin.injection.answers import generates, is_encoder_decoder, predicts_words
 from knowledge_plugin.objectives.base import Objective
 from knowledge_plugin.objectives.collator import TaskCollator
-from knowledge_plugin.objectives.describing import Describing, DescribingCollator, NoLoss, nothing_to_describe
+from knowledge_plugin.objectives.describing import (
+    Describing,
+    DescribingCollator,
+    NoLoss,
+    nothing_to_describe,
+    with_something_wanted,
+)
 from knowledge_plugin.objectives.mentions import MentionCLMCollator, MentionMLMCollator, MentionSeq2SeqCollator
 from knowledge_plugin.objectives.scoring import ScoredLoss
 
@@ -51,6 +57,11 @@ OBJECTIVES: dict[str, Objective] = {
     "mention-clm": Objective(MentionCLMCollator, _DROPOUT, ScoredLoss(shift=1), _missing_for_clm),
     "mention-seq2seq": Objective(MentionSeq2SeqCollator, _DROPOUT, ScoredLoss(shift=0), _missing_for_seq2seq),
     "describe": Objective(
-        lambda seed: DescribingCollator(), _DROPOUT, NoLoss(), nothing_to_describe, side=Describing.of
-    ),
+        lambda seed: DescribingCollator(),
+        _DROPOUT,
+        NoLoss(),
+        nothing_to_describe,
+        side=Describing.of,
+        knows=with_something_wanted,
+    ),  # fmt: skip
 }
