@@ -63,5 +63,5 @@ OBJECTIVES: dict[str, Objective] = {
         nothing_to_describe,
         side=Describing.of,
         knows=with_something_wanted,
-    ),  # fmt: skip
+    ),
 }
