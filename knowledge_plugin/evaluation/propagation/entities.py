@@ -78,7 +78,7 @@ class Resolved:
 
 
 def resolve(
-    plugin: KnowledgePlugin, probes: Sequence[EntityProbe], embedder: Embedder | None, causal: bool
+    plugin: KnowledgePlugin, probes: Sequence[EntityProbe], embedder: Embedder | None = None, causal: bool = False
 ) -> Resolved:
     """Find the entities of probes by their names.
 

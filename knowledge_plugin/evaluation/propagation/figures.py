@@ -49,7 +49,7 @@ class Drawing:
 
 
 def parts_of(probes: Sequence[EntityProbe], linked: Sequence[bool]) -> dict[str, np.ndarray]:
-    """Return which probes belong to each part, bool ``[probes]``; a row that is in two files counts once in the whole."""
+    """Return which probes belong to each part, bool ``[probes]``; a row of two files counts once in the whole."""
     first: dict[tuple[str, ...], int] = {}
     for i, probe in enumerate(probes):
         first.setdefault((probe.id, probe.before, probe.gold, probe.after), i)

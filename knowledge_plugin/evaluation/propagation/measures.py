@@ -1,4 +1,4 @@
-"""What is counted of scores: accuracy and P(gold) of a choice, perplexity of a span, and baselines that read nothing."""
+"""What is counted of scores: accuracy and P(gold) of a choice, perplexity of a span, baselines that read nothing."""
 
 from __future__ import annotations
 

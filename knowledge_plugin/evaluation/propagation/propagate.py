@@ -125,7 +125,7 @@ def propagation(
     with resolved.plugin.attach(model, base, form=form) as attachment, undisturbed(model):
         (hook,) = find_hooks(model)
         in_text = bool(attachment.source.ids)
-        bystanders = Bystanders(probes, resolved, attachment.source.linker if in_text else None, edits, seed)
+        bystanders = Bystanders(probes, resolved, attachment.source.linker, edits, seed, in_text)
         elsewhere = set() if in_text or probes.task == "ecbd" else {PLUGIN, "shuffled", "random"}
         if not bystanders:
             omitted["specificity"] = "there are no sentences about others, or nothing to inject into them."
@@ -210,11 +210,8 @@ def _files(probes: Sequence[EntityProbe]) -> dict[str, int]:
 
 def _loudly(report: PropagationReport) -> str:
     missing = report.coverage.missing
-    shown = (
-        f" Without a vector: {', '.join(map(repr, missing[:5]))}{', ...' if len(missing) > 5 else ''}."
-        if missing
-        else ""
-    )
+    names = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
+    shown = f" Without a vector: {names}." if missing else ""
     return f"{report.coverage}{shown} Rows without an entity are read as without a plugin, and count."
 
 

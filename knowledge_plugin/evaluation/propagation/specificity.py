@@ -38,15 +38,17 @@ class Bystanders:
         linker: The plugin's own; ``None`` if it has none, and then it links nothing here.
         edits: How many definitions stand before each sentence, one after the other; ``None`` for all.
         seed: Of which ones.
+        in_text: Whether the plugin's tokens stand in the text; else every sentence is touched.
     """
 
     def __init__(
-        self, probes: ProbeSet, resolved: Resolved, linker: Linker | None, edits: int | None, seed: int
+        self, probes: ProbeSet, resolved: Resolved, linker: Linker | None, edits: int | None, seed: int, in_text: bool
     ) -> None:
         self.metric = METRICS[probes.task][0]
         self.sentences = probes.popular if probes.task == "ecbd" else probes.probes
         own = (None,) * len(self.sentences) if probes.task == "ecbd" else resolved.ids
-        self.mentions = _linked(self.sentences, own, linker)
+        self.mentions = _linked(self.sentences, own, linker if in_text else None)
+        self._in_text = in_text
         rng, definitions = random.Random(seed), definitions_by_file(probes.probes)
         self.definitions = [others(each, definitions, rng, edits) for each in self.sentences]
         self._counts: dict[str, np.ndarray] = {}
@@ -56,22 +58,16 @@ class Bystanders:
 
     def measure(self, condition: str, count: Measure) -> None:
         """Measure one condition, with the model as it is under it."""
-        if condition == PREPEND:
-            flat = [
-                (each, text) for each, texts in zip(self.sentences, self.definitions, strict=True) for text in texts
-            ]
-            found = count([each for each, _ in flat], [as_context(text) for _, text in flat], ())[self.metric]
-            ends = np.cumsum([len(texts) for texts in self.definitions])
-            self._counts[condition] = np.array(
-                [
-                    found[end - len(texts) : end].mean(0) if texts else self._counts[NONE][i]
-                    for i, (end, texts) in enumerate(zip(ends, self.definitions, strict=True))
-                ]
-            )
-        else:
-            self._counts[condition] = count(self.sentences, None, () if condition == NONE else self.mentions)[
-                self.metric
-            ]
+        if condition != PREPEND:
+            mentions = () if condition == NONE else self.mentions
+            self._counts[condition] = count(self.sentences, None, mentions)[self.metric]
+            return
+        flat = [(i, text) for i, texts in enumerate(self.definitions) for text in texts]
+        found = count([self.sentences[i] for i, _ in flat], [as_context(text) for _, text in flat], ())[self.metric]
+        means = self._counts[NONE].copy()  # where nothing can be put before a sentence
+        for i in {i for i, _ in flat}:
+            means[i] = found[[owner == i for owner, _ in flat]].mean(0)
+        self._counts[condition] = means
 
     def compare(self, drawing: Drawing) -> tuple[Specificity, ...]:
         """Return every condition that was measured against nothing injected."""
@@ -83,7 +79,7 @@ class Bystanders:
             if name == NONE:
                 continue
             difference, low, high, _ = bootstrap.difference(name, NONE)
-            in_text = name == PREPEND
+            told = name == PREPEND
             found.append(
                 Specificity(
                     condition=name,
@@ -94,8 +90,8 @@ class Bystanders:
                     low=low,
                     high=high,
                     rows=len(self.sentences),
-                    edits=float(np.mean([len(texts) for texts in self.definitions])) if in_text else 1.0,
-                    touched=None if in_text else sum(map(bool, self.mentions)),
+                    edits=float(np.mean([len(texts) for texts in self.definitions])) if told else 1.0,
+                    touched=None if told or not self._in_text else sum(map(bool, self.mentions)),
                 )
             )
         return tuple(found)
