@@ -27,13 +27,13 @@ class Size:
 
     layers: int = 4
     width: int = 128
-    steps: int = 900
+    steps: int = 500
     batch_size: int = 12
     rate: float = 1e-3
-    listed: int = 4  # people in a context, at most
+    listed: int = 2  # people in a context, at most
     stranger_share: float = 0.06
-    popular_share: float = 0.15
-    questions: int = 6
+    popular_share: float = 0.22
+    questions: int = 4
     text_weight: float = 0.1
 
 
@@ -105,9 +105,7 @@ class _Strangers:
         return taken
 
 
-def _lesson(
-    strangers: _Strangers, popular: Sequence[Person], rng: random.Random, size: Size
-) -> tuple[str, list[int]]:
+def _lesson(strangers: _Strangers, popular: Sequence[Person], rng: random.Random, size: Size) -> tuple[str, list[int]]:
     """Return a text with questions, and where their answers begin."""
     kind = rng.random()
     text = ""

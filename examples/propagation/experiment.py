@@ -30,7 +30,7 @@ class Settings:
 
     people: int = 600
     asked: int = 60
-    popular: int = 20
+    popular: int = 12
     size: Size = field(default_factory=Size)
     epochs: float = 5
     rate: float = 3e-3

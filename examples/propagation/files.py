@@ -54,8 +54,8 @@ def write_ecbd(people: Sequence[Person], popular: Sequence[Person], folder: Path
 def _row(person: Person, ex_id: str) -> dict[str, Any]:
     blanked = person.definition.replace(f"a {person.trade}", _BLANK)
     return {
-        "ex_id": ex_id, "definition": blanked, "def_target": f"{_BLANK} a {person.trade} {_END}", "ent_str": person.name,
-        "category": "person", "attribute": "n/a",
+        "ex_id": ex_id, "definition": blanked, "def_target": f"{_BLANK} a {person.trade} {_END}",
+        "ent_str": person.name, "category": "person", "attribute": "n/a",
     }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from examples.methods.world import make_world as names_of
 # What a definition says, and what follows from it.
 TRADE = {
     "baker": "flour", "tailor": "cloth", "miller": "grain", "potter": "clay", "smith": "iron", "fisher": "nets",
-    "mason": "stone", "cook": "pans", "painter": "brushes", "carpenter": "planks", "weaver": "yarn", "tanner": "leather",
+    "mason": "stone", "cook": "pans", "painter": "brushes", "carpenter": "planks", "weaver": "yarn",
+    "tanner": "leather",
 }  # fmt: skip
 HOME = {
     "Lyon": "French", "Porto": "Portuguese", "Turin": "Italian", "Ghent": "Belgian", "Cork": "Irish",

@@ -175,7 +175,7 @@ class PropagationReport:
             return f"No propagation is shown: {said}."
         if not self._is_better(over_none):
             return f"A gain over shuffled vectors, but none over the model as it is: {both}."
-        return f"Knowledge propagates: {both}.{self._ceiling()}"
+        return f"Knowledge propagates: {both}.{self._beside_the_majority()}{self._ceiling()}"
 
     def as_result(self, dataset: str | None = None) -> EvaluationResult:
         """Return what a card shows of it: ``plugin.results.append(report.as_result())``, then save or push."""
@@ -248,6 +248,12 @@ class PropagationReport:
         if contrast.low is None or contrast.high is None:
             return False
         return contrast.low > 0 if VALUE_OF[self.metric].higher_is_better else contrast.high < 0
+
+    def _beside_the_majority(self) -> str:
+        gain = self.contrast(PLUGIN, "majority")
+        if gain is None or self._is_better(gain):
+            return ""
+        return f" It is not shown to beat the most frequent answer of each file: {self._difference(gain)}."
 
     def _ceiling(self) -> str:
         ceiling = self.contrast(PREPEND, NONE)

@@ -155,7 +155,9 @@ def spans():
         for j in range(2)
     )  # fmt: skip
     popular = tuple(
-        EntityProbe(f"{word}_1_0_0", word, word, "", f"the {word} was a", " and people like it .", "great", (), "popular")
+        EntityProbe(
+            f"{word}_1_0_0", word, word, "", f"the {word} was a", " and people like it .", "great", (), "popular"
+        )
         for word in POPULAR
     )
     return ProbeSet("ecbd", probes, popular)
@@ -175,10 +177,9 @@ def row_of(probe):
     taken = words[3] if len(words) > 3 else ""
     blanked = " ".join([*words[:3], "<extra_id_0>", *words[4:]])
     sentence = f"{probe.before} <extra_id_0>{probe.after}"
-    row = {
+    told = {"definition": blanked, "def_target": f"<extra_id_0> {taken} <extra_id_1>"} if probe.definition else {}
+    row = told | {
         "ex_id": probe.id,
-        "definition": blanked,
-        "def_target": f"<extra_id_0> {taken} <extra_id_1>",
         "category": "tv_show",
         "ent_str": probe.entity,
         "attribute": "n/a",
