@@ -145,7 +145,7 @@ def evaluate(
         _propagation(artifact, model, data, task, embedder, text_model, batch_size, seed, as_json)
         return
     if data.is_dir():
-        raise typer.BadParameter(f"{data} is a folder: expected a file, or --task beside it", param_hint="--data")
+        raise typer.BadParameter("a folder: expected a file, or --task beside it", param_hint="--data")
     if embedder is not None or text_model is not None:
         raise typer.BadParameter("expected --task beside it", param_hint="--embedder")
     rows = read_rows(data)
