@@ -32,7 +32,7 @@ class Settings:
     asked: int = 60
     popular: int = 12
     size: Size = field(default_factory=Size)
-    epochs: float = 5
+    epochs: float = 5  # over what is said; over both kinds half as many, of twice as many rows
     rate: float = 3e-3
     edits: int = 3
     resamples: int = 1000
@@ -103,7 +103,7 @@ def tune(
     # Trainer makes its folder even when it saves nothing, and reports its times on stdout.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         arguments = TrainingArguments(
-            folder, learning_rate=settings.rate, num_train_epochs=settings.epochs, per_device_train_batch_size=32,
+            folder, learning_rate=settings.rate, num_train_epochs=settings.epochs / len(kinds), per_device_train_batch_size=32,
             warmup_steps=20, dataloader_pin_memory=False, seed=seed, use_cpu=True, logging_strategy="no",
             save_strategy="no", report_to="none", disable_tqdm=True,
         )  # fmt: skip

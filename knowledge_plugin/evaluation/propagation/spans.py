@@ -84,7 +84,7 @@ class SpanScorer:
         model: In evaluation mode.
         tokenizer: Its own.
         batch_size: Sequences per forward pass.
-        max_length: Tokens that a text may have; ``None`` for the tokenizer's own.
+        max_length: Tokens that a text may have; ``None`` for what tokenizer and model can read.
 
     Raises:
         EvaluationError: The model predicts no words, or its tokenizer has not the mask or the sentinels.
@@ -111,7 +111,10 @@ class SpanScorer:
         if tokenizer.pad_token_id is None and self.kind != "causal":
             raise EvaluationError("the tokenizer has no token for padding. Type: tokenizer.pad_token = ...")
         self._model, self._tokenizer, self._batch_size = model, tokenizer, batch_size
-        self._limit = min(max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+        of_model = getattr(getattr(bare_model(model), "config", None), "max_position_embeddings", None)
+        limits = (max_length, tokenizer.model_max_length, of_model)
+        # Relative positions have no limit, and some configs call that -1.
+        self._limit = min(limit for limit in (*limits, 2**31) if isinstance(limit, int) and limit > 0)
 
     def __call__(self, filled: Sequence[Filled], tokenizer: PreTrainedTokenizerBase | None = None) -> SpanScores:
         """Score the spans.
