@@ -103,8 +103,8 @@ def tune(
     # Trainer makes its folder even when it saves nothing, and reports its times on stdout.
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         arguments = TrainingArguments(
-            folder, learning_rate=settings.rate, num_train_epochs=settings.epochs / len(kinds), per_device_train_batch_size=32,
-            warmup_steps=20, dataloader_pin_memory=False, seed=seed, use_cpu=True, logging_strategy="no",
+            folder, learning_rate=settings.rate, num_train_epochs=settings.epochs / len(kinds),
+            per_device_train_batch_size=32, warmup_steps=20, dataloader_pin_memory=False, seed=seed, use_cpu=True, logging_strategy="no",
             save_strategy="no", report_to="none", disable_tqdm=True,
         )  # fmt: skip
         MapTuningTrainer(
