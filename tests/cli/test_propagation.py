@@ -19,6 +19,7 @@ from knowledge_plugin import KnowledgePlugin
 from tests import tiny
 from tests.cli.common import as_json, run
 from tests.evaluation.propagation import counting
+from tests.evaluation.propagation.test_entities import by_genre
 
 KINDS = ("causal", "masked", "seq2seq")
 
@@ -132,3 +133,16 @@ def test_entities_that_the_plugin_lacks_are_said_and_counted(checkpoint, data, t
     assert done.exit_code == 0, done.output
     assert "9 have no vector" in done.stderr
     assert json.loads(done.stdout)["coverage"]["linked"] == 6
+
+
+@pytest.mark.parametrize("checkpoint", ["causal"], indirect=True)
+@pytest.mark.parametrize("options", [["--embedder", "text"], ["--text-model", "some-model"]])
+def test_an_embedder_adds_them_from_their_definitions(checkpoint, data, tmp_path, tokenizer, monkeypatch, options):
+    folder, _, _ = checkpoint
+    model = language_model("causal", len(tokenizer))
+    KnowledgePlugin.for_model(model, counting.knowledge(3), tokenizer, mapping="affine").save_pretrained(
+        tmp_path / "few"
+    )
+    monkeypatch.setattr("knowledge_plugin.building.embedders.TextEmbedder", lambda *model: by_genre)
+    found = as_json("evaluate", tmp_path / "few", "--model", folder, "--task", "ecbd", "--data", data, *options)
+    assert (found["coverage"]["known"], found["coverage"]["added"]) == (3, 9)

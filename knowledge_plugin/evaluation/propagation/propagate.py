@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 from huggingface_hub.utils import tqdm
 from torch import nn
@@ -19,22 +19,23 @@ from knowledge_plugin.evaluation.propagation.conditions import (
     ANOTHER,
     CONDITIONS,
     PREPEND,
+    WITH_VECTORS,
     as_context,
     ask,
     definitions_by_file,
     others,
 )
-from knowledge_plugin.evaluation.propagation.entities import resolve
+from knowledge_plugin.evaluation.propagation.entities import Resolved, resolve
 from knowledge_plugin.evaluation.propagation.figures import Drawing, figures_of
 from knowledge_plugin.evaluation.propagation.measures import Counts, count
 from knowledge_plugin.evaluation.propagation.probes import EntityProbe
 from knowledge_plugin.evaluation.propagation.reading import ProbeSet
-from knowledge_plugin.evaluation.propagation.report import PLUGIN, PropagationReport
+from knowledge_plugin.evaluation.propagation.report import PropagationReport
 from knowledge_plugin.evaluation.propagation.spans import SpanScorer
 from knowledge_plugin.evaluation.propagation.specificity import Bystanders
 from knowledge_plugin.evaluation.report import FEW_CLUSTERS
 from knowledge_plugin.evaluation.surroundings import TEST, name_of, undisturbed, versions
-from knowledge_plugin.injection.attachment import attachments
+from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking.mention import Mention
@@ -118,52 +119,14 @@ def propagation(
     scorer = SpanScorer(model, base, batch_size=batch_size, max_length=max_length)
     resolved = resolve(plugin, probes.probes, embedder, scorer.kind == "causal")
     drawing = Drawing(resamples, confidence, seed)
-    omitted: dict[str, str] = {}
-    notes = [_HOW[scorer.kind]]
-    counts: dict[str, Counts] = {}
-    cut = 0
     with resolved.plugin.attach(model, base, form=form) as attachment, undisturbed(model):
-        (hook,) = find_hooks(model)
-        in_text = bool(attachment.source.ids)
-        bystanders = Bystanders(probes, resolved, attachment.source.linker, edits, seed, in_text)
-        elsewhere = set() if in_text or probes.task == "ecbd" else {PLUGIN, "shuffled", "random"}
-        if not bystanders:
-            omitted["specificity"] = "there are no sentences about others, or nothing to inject into them."
-        elif elsewhere:
-            omitted["specificity of the plugin"] = (
-                "its method looks entities up by itself, and other rows are of entities that are there to be found."
-            )
-        makers = find_conditions(("none", "shuffled", "random"), resolved.plugin, hook, seed)
-        contexts = _contexts(probes.probes, seed, omitted)
-        conditions = [name for name in CONDITIONS if name not in omitted]
-        for name in (bar := tqdm(conditions, disable=not progress, leave=False)):  # on stderr
-            bar.set_description(f"propagation: {name}")
-            try:
-                condition = makers[name]() if name in makers else Condition("plain")
-            except KnowledgeBaseError as error:
-                omitted[name] = str(error)
-                continue
-            linking = attachment.tokenizer if condition.way == "linked" and in_text else None
-
-            def measure(
-                asked: Sequence[EntityProbe], before: Sequence[str] | None, mentions: Sequence[Sequence[Mention]],
-                linking: Any = linking,
-            ) -> Counts:  # fmt: skip
-                nonlocal cut
-                flat = ask(asked, before, mentions)
-                scores = scorer(flat.filled, linking)
-                cut += scores.cut
-                return count(asked, flat, scores)
-
-            with under(hook, condition):
-                mentions = resolved.mentions if linking is not None else ()
-                counts[name] = measure(probes.probes, contexts.get(name), mentions)
-                if bystanders and name != ANOTHER and name not in elsewhere:
-                    bystanders.measure(name, measure)
-    if cut:
-        notes.append(f"In {cut} texts, the definition did not fit before the sentence and was cut.")
+        runs = _Runs(probes, resolved, attachment, scorer, edits, seed)
+        runs.run(progress)
+    notes = [_HOW[scorer.kind]]
+    if runs.cut:
+        notes.append(f"In {runs.cut} texts, the definition did not fit before the sentence and was cut.")
     linked = [found is not None and bool(places) for found, places in zip(resolved.ids, resolved.mentions, strict=True)]
-    figures, contrasts = figures_of(probes.task, probes.probes, counts, linked, drawing)
+    figures, contrasts = figures_of(probes.task, probes.probes, runs.counts, linked, drawing)
     if 1 < resolved.coverage.entities < FEW_CLUSTERS:
         notes.append(f"Only {resolved.coverage.entities} entities: intervals over so few are too narrow.")
     report = PropagationReport(
@@ -171,13 +134,13 @@ def propagation(
         model=name_of(model),
         kind=scorer.kind,
         knowledge_base=plugin.knowledge_base.config.name,
-        form=attachment.form if in_text else plugin.config.injection.method,
+        form=attachment.form if runs.in_text else plugin.config.injection.method,
         figures=figures,
         contrasts=contrasts,
-        specificity=bystanders.compare(drawing) if bystanders else (),
+        specificity=runs.bystanders.compare(drawing) if runs.bystanders else (),
         coverage=resolved.coverage,
         files=_files(probes.probes),
-        omitted=omitted,
+        omitted=runs.omitted,
         notes=tuple(notes),
         test=TEST,
         confidence=confidence,
@@ -188,6 +151,74 @@ def propagation(
     if resolved.coverage.linked < resolved.coverage.rows:
         warnings.warn(_loudly(report), stacklevel=2)
     return report
+
+
+class _Runs:
+    """The model over all probes, under one condition after the other, while the plugin is attached to it.
+
+    Attributes:
+        counts: By condition and metric, numbers that add up.
+        omitted: What was left out, and why.
+        cut: In how many texts a definition was cut.
+    """
+
+    def __init__(
+        self,
+        probes: ProbeSet,
+        resolved: Resolved,
+        attachment: Attachment,
+        scorer: SpanScorer,
+        edits: int | None,
+        seed: int,
+    ) -> None:
+        (self._hook,) = find_hooks(attachment.model)
+        self.in_text = bool(attachment.source.ids)
+        self._probes, self._resolved, self._scorer = probes.probes, resolved, scorer
+        self._tokenizer = attachment.tokenizer if self.in_text else None
+        self._makers = find_conditions(("none", "shuffled", "random"), resolved.plugin, self._hook, seed)
+        self.bystanders = Bystanders(probes, resolved, attachment.source.linker, edits, seed, self.in_text)
+        self.omitted: dict[str, str] = {}
+        self._without_bystanders = {ANOTHER}
+        if not self.bystanders:
+            self.omitted["specificity"] = "there are no sentences about others, or nothing to inject into them."
+        elif not self.in_text and probes.task == "entity-inferences":
+            self._without_bystanders |= set(WITH_VECTORS)
+            self.omitted["specificity of the plugin"] = (
+                "its method looks entities up by itself, and other rows are of entities that are there to be found."
+            )
+        self._contexts = _contexts(self._probes, seed, self.omitted)
+        self.counts: dict[str, Counts] = {}
+        self.cut = 0
+
+    def run(self, progress: bool) -> None:
+        """Run under every condition that is possible."""
+        conditions = [name for name in CONDITIONS if name not in self.omitted]
+        for name in (bar := tqdm(conditions, disable=not progress, leave=False)):  # on stderr
+            bar.set_description(f"propagation: {name}")
+            try:
+                condition = self._makers[name]() if name in self._makers else Condition("plain")
+            except KnowledgeBaseError as error:
+                self.omitted[name] = str(error)
+                continue
+            measure = partial(self._measure, tokenizer=self._tokenizer if condition.way == "linked" else None)
+            mentions = self._resolved.mentions if condition.way == "linked" else ()
+            with under(self._hook, condition):
+                self.counts[name] = measure(self._probes, self._contexts.get(name), mentions)
+                if self.bystanders and name not in self._without_bystanders:
+                    self.bystanders.measure(name, measure)
+
+    def _measure(
+        self,
+        probes: Sequence[EntityProbe],
+        contexts: Sequence[str] | None,
+        mentions: Sequence[Sequence[Mention]],
+        *,
+        tokenizer: PreTrainedTokenizerBase | None,
+    ) -> Counts:
+        asked = ask(probes, contexts, mentions)
+        scores = self._scorer(asked.filled, tokenizer)
+        self.cut += scores.cut
+        return count(probes, asked, scores)
 
 
 def _contexts(probes: Sequence[EntityProbe], seed: int, omitted: dict[str, str]) -> dict[str, list[str]]:

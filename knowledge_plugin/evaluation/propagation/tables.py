@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from knowledge_plugin.evaluation.propagation.conditions import TITLES
 from knowledge_plugin.evaluation.report import ALL
@@ -45,11 +46,12 @@ def as_text(report: PropagationReport) -> str:
         for i, name in enumerate(header):
             table.add_column(name, justify="right" if i else "left", no_wrap=not i)
         for title, rows in sections:
+            # As Text: what somebody called a file is not to be taken for markup.
             if title:
                 table.add_section()
-                table.add_row(title)
+                table.add_row(Text(title))
             for row in rows:
-                table.add_row(*row)
+                table.add_row(*map(Text, row))
         console.print(table)
     return buffer.getvalue().rstrip("\n")
 
@@ -132,4 +134,4 @@ def _headed(metric: str) -> str:
 
 
 def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

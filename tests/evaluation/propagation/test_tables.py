@@ -31,3 +31,10 @@ def test_markdown_is_tables(report):  # noqa: F811
     for line in report.to_markdown().splitlines():
         if line.startswith("|"):
             assert line.count("|") in (9, 10)
+
+
+def test_a_file_may_be_called_anything(report):  # noqa: F811
+    called = "[red]a|b[/].json"
+    strange = replace(report, figures=tuple(replace(each, part=called) for each in report.figures))
+    assert called in str(strange)
+    assert "*[red]a\\|b[/].json*" in strange.to_markdown()
