@@ -158,16 +158,19 @@ class PropagationReport:
 
     @property
     def verdict(self) -> str:
-        """One sentence or two: whether knowledge propagates through the plugin."""
+        """One sentence or two: whether knowledge propagates through the plugin, on hard probes if there are any."""
         if not self.coverage.linked:
             return (
                 "No entity of any probe is plugged in: the knowledge base has none of them by these names, and no "
                 "figure of the plugin says anything. Add them from their definitions: embedder=..."
             )
-        gain, over_none = self.contrast(PLUGIN, "shuffled"), self.contrast(PLUGIN, NONE)
+        # What the definition says in so many words may merely be copied.
+        part = "hard" if any(each.part == "hard" for each in self.figures) else ALL
+        gain, over_none = (self.contrast(PLUGIN, over, part=part) for over in ("shuffled", NONE))
         if gain is None or over_none is None:
             return "Without the control of shuffled vectors it is not known whether any gain is knowledge."
-        said = f"plugin minus shuffled vectors is {self._difference(gain)}"
+        where = "where the definition does not say the answer, " if part == "hard" else ""
+        said = f"{where}plugin minus shuffled vectors is {self._difference(gain)}"
         both = f"{said}, and plugin minus nothing {self._difference(over_none)}"
         if gain.low is None:
             return f"Too few entities for an interval: {both}."
@@ -175,6 +178,8 @@ class PropagationReport:
             return f"No propagation is shown: {said}."
         if not self._is_better(over_none):
             return f"A gain over shuffled vectors, but none over the model as it is: {both}."
+        if part != "hard":
+            return f"The plugin tells what definitions say in so many words, and nothing else is asked: {both}."
         return f"Knowledge propagates: {both}.{self._beside_the_majority()}{self._ceiling()}"
 
     def as_result(self, dataset: str | None = None) -> EvaluationResult:
@@ -250,13 +255,13 @@ class PropagationReport:
         return contrast.low > 0 if VALUE_OF[self.metric].higher_is_better else contrast.high < 0
 
     def _beside_the_majority(self) -> str:
-        gain = self.contrast(PLUGIN, "majority")
+        gain = self.contrast(PLUGIN, "majority", part="hard")
         if gain is None or self._is_better(gain):
             return ""
         return f" It is not shown to beat the most frequent answer of each file: {self._difference(gain)}."
 
     def _ceiling(self) -> str:
-        ceiling = self.contrast(PREPEND, NONE)
+        ceiling = self.contrast(PREPEND, NONE, part="hard")
         return "" if ceiling is None else f" The definition in the text brings {self._difference(ceiling)}."
 
 

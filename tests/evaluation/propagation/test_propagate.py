@@ -44,7 +44,7 @@ def test_a_choice_whose_answer_is_known(tokenizer, kind):
     gain = report.contrast("plugin", "shuffled")
     assert gain.difference == pytest.approx(1 - report.figure("shuffled").value)
     assert gain.low > 0
-    assert report.verdict.startswith("Knowledge propagates: plugin minus shuffled")
+    assert report.verdict.startswith("Knowledge propagates: where the definition does not say")
     assert report.coverage.linked == report.coverage.rows == counting.N
 
 

@@ -35,6 +35,8 @@ def test_verdicts(report):
     assert changed(report, "plugin", "shuffled", low=None, high=None).verdict.startswith("Too few entities")
     beaten = changed(report, "plugin", "majority", low=-0.1).verdict
     assert "not shown to beat the most frequent answer" in beaten
+    easy = [each for each in report.figures if each.part != "hard"]
+    assert "nothing else is asked" in replace(report, figures=tuple(easy)).verdict
     assert "not known" in replace(report, contrasts=()).verdict
 
 
