@@ -22,7 +22,8 @@ from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, MapTuningTr
 from knowledge_plugin.evaluation.bootstrap import Bootstrap
 from knowledge_plugin.evaluation.metrics import SummedOutcomes, find_metric
 from knowledge_plugin.injection.embeddings import input_embedding
-from knowledge_plugin.objectives.describing import Describing, DescribingCollator, states_at
+from knowledge_plugin.objectives.describing import Describing, states_at
+from knowledge_plugin.objectives.descriptions import DescribingCollator
 from knowledge_plugin.training import DescribingTrainer
 
 SEEN = ASKED[:-2]  # in training; the rest is kept for questions

@@ -19,13 +19,9 @@ from knowledge_plugin.hub.markdown import as_text
 from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker
-from knowledge_plugin.objectives.describing import (
-    Describing,
-    DescribingCollator,
-    NoLoss,
-    nothing_to_describe,
-    with_something_wanted,
-)
+from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
+from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
+from knowledge_plugin.objectives.scoring import NoLoss
 from knowledge_plugin.training.frozen import config_kept
 
 _ROWS_LOOKED_AT = 512
@@ -69,7 +65,7 @@ class DescribingTrainer(Trainer):
         processing_class: The model's tokenizer.
         linker: Finds mentions where rows have none; without it, the names of the knowledge base are looked for.
         train_dataset: Rows with ``text``, perhaps ``mentions``, perhaps ``triples``; see
-            :class:`~knowledge_plugin.objectives.describing.DescribingCollator`.
+            :class:`~knowledge_plugin.objectives.descriptions.DescribingCollator`.
         **kwargs: Passed to Trainer.
 
     Attributes:

@@ -2,18 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.errors import TrainingError
-from knowledge_plugin.objectives.describing import (
-    Describing,
-    DescribingCollator,
-    NoLoss,
-    nothing_to_describe,
-    states_at,
-)
+from knowledge_plugin import DictionaryLinker
+from knowledge_plugin.objectives.describing import Describing, nothing_to_describe, states_at
+from knowledge_plugin.objectives.descriptions import DescribingCollator
+from knowledge_plugin.objectives.scoring import NoLoss
 from tests import tiny
 from tests.contract.architectures import build
 
@@ -35,51 +28,9 @@ TRIPLES = [
 ]
 
 
-@pytest.fixture(params=["attached", "alone"])
-def collator(request, wordpiece):
-    kb, collator = tiny.knowledge_base(), DescribingCollator()
-    if request.param == "alone":
-        return collator.read_alone(wordpiece, kb, DictionaryLinker(kb))
-    model = build("bert-masked-lm")
-    collator.use(KnowledgePlugin.for_model(model, kb).attach(model, wordpiece))
-    return collator
-
-
-def wanted(collator, rows):
-    """Return of each thing that is wanted the mention, the prompt and the text, as words."""
-    batch, found = collator(rows), []
-    for (row, first, last), ids, labels in zip(
-        batch["places"].tolist(), batch["written"], batch["labels"], strict=True
-    ):
-        scored = labels != -100
-        mention = TOKENIZER.decode(batch["input_ids"][row, first : last + 1])
-        prompt = ids[: int(scored.int().argmax())]
-        assert torch.equal(ids[scored], labels[scored])
-        texts = [TOKENIZER.decode(each) for each in (prompt, labels[scored])]
-        found.append((row, mention, *texts))
-    return found
-
-
-def test_of_triples_the_object_is_wanted_at_the_mention_of_its_head(collator):
-    assert wanted(collator, TRIPLES) == [
-        (0, "new york", "", "old town [SEP]"),
-        (0, "paris", "near", "the river [SEP]"),
-        (0, "paris", "in", "spring [SEP]"),
-    ]
-
-
-def test_without_triples_the_description_is_wanted(collator):
-    assert wanted(collator, ROWS) == [(0, "new york", "", "a city. [SEP]")]  # the others have none
-    found = [{"text": row["text"]} for row in ROWS]
-    assert wanted(collator, found) == wanted(collator, ROWS)
-
-
-def test_nothing_that_is_wanted_is_linked(collator):
-    rows = [{"text": "she saw Berlin", "triples": [["geo:berlin", "from Paris", "to New York"]]}]
-    vocabulary = len(TOKENIZER)
-    assert int(collator(rows)["written"].max()) < vocabulary
-    linked = int(collator(rows)["input_ids"].max()) >= vocabulary
-    assert linked is collator.linked
+@pytest.fixture
+def collator(wordpiece):
+    return DescribingCollator().read_alone(wordpiece, tiny.knowledge_base(), DictionaryLinker(tiny.knowledge_base()))
 
 
 def test_rows_of_which_nothing_is_known_have_no_part_in_the_loss(collator):
@@ -90,37 +41,6 @@ def test_rows_of_which_nothing_is_known_have_no_part_in_the_loss(collator):
         labels = batch.pop("labels")
         assert labels.numel() == 0
         assert added(model(**batch)).item() == 0
-
-
-@settings(max_examples=50)
-@given(st.text(max_size=40), st.text(max_size=20), st.text(min_size=1, max_size=200))
-def test_whatever_texts_say_prompts_and_objects_fit(text, relation, said):
-    collator = DescribingCollator().read_alone(TOKENIZER, KB, None)
-    row = {"text": f"paris {text}", "mentions": [[0, 5, "geo:paris"]], "triples": [["geo:paris", relation, said]]}
-    batch = collator([row])
-    assert batch["written"].shape[1] <= 64
-    for scored in batch["labels"] != -100:
-        assert bool(scored.any())
-
-
-@pytest.mark.parametrize(
-    ("row", "match"),
-    [
-        ({"input_ids": [1]}, "columns"),
-        ({"text": "she saw Berlin", "triples": [["geo:berlin", "in"]]}, "triples"),
-        ({"text": "she saw Berlin", "triples": [["geo:berlin", 3, "in"]]}, "triples"),
-        ({"text": "she saw Berlin", "triples": [["geo:berlin", "in", None]]}, "triples"),
-    ],
-)
-def test_rows_that_say_nothing_are_refused(row, match, collator):
-    with pytest.raises(TrainingError, match=match):
-        collator([row])
-
-
-def test_without_a_linker_mentions_must_be_given(wordpiece):
-    collator = DescribingCollator().read_alone(wordpiece, tiny.knowledge_base(), None)
-    with pytest.raises(TrainingError, match="linker"):
-        collator([{"text": "she saw Berlin"}])
 
 
 @pytest.mark.parametrize("name", ["bert-masked-lm", "albert", "llama", "gpt2-classification"])
@@ -144,16 +64,6 @@ def test_the_decoder_sees_the_states_of_the_mention_and_nothing_else(name, wordp
     assert labels.shape[0] == 3
 
 
-def test_the_output_layer_is_asked_nothing(wordpiece):
-    model = build("bert-masked-lm")
-    batch = wordpiece(["she saw berlin"], return_tensors="pt")
-    with NoLoss().scoring(model, torch.zeros(1, 1)):
-        assert model(**batch).logits.shape[1] == 0
-    assert model(**batch).logits.shape[1] > 0
-    with NoLoss().scoring(model.bert, torch.zeros(1, 1)):  # has none
-        model.bert(**batch)
-
-
 @pytest.mark.parametrize(
     ("name", "form", "lacks"),
     [
@@ -165,11 +75,3 @@ def test_the_output_layer_is_asked_nothing(wordpiece):
 )
 def test_what_can_be_described(name, form, lacks, wordpiece):
     assert (nothing_to_describe(build(name), wordpiece, form) is not None) is lacks
-
-
-def test_an_entity_without_a_name_is_no_matter(wordpiece):
-    kb = KnowledgeBase.from_entities([Entity("x:1", "x", description="  the river")], torch.zeros(1, 2), name="toy")
-    collator = DescribingCollator().read_alone(wordpiece, kb, None)
-    assert wanted(collator, [{"text": "she saw Berlin", "mentions": [[0, 3, "x:1"]]}]) == [
-        (0, "she", "", "the river [SEP]")
-    ]

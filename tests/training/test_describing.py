@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForMaskedLM, TrainingArguments
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer
 from knowledge_plugin.errors import ArtifactError, SaveError, TrainingError
 from knowledge_plugin.evaluation import shuffled
-from knowledge_plugin.objectives.describing import DescribingCollator
+from knowledge_plugin.objectives.descriptions import DescribingCollator
 from knowledge_plugin.training import DescribingTrainer
 from tests import tiny
 

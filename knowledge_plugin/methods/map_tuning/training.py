@@ -9,15 +9,10 @@ from knowledge_plugin.config import Form
 from knowledge_plugin.injection.answers import generates, is_encoder_decoder, predicts_words
 from knowledge_plugin.objectives.base import Objective
 from knowledge_plugin.objectives.collator import TaskCollator
-from knowledge_plugin.objectives.describing import (
-    Describing,
-    DescribingCollator,
-    NoLoss,
-    nothing_to_describe,
-    with_something_wanted,
-)
+from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
+from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
 from knowledge_plugin.objectives.mentions import MentionCLMCollator, MentionMLMCollator, MentionSeq2SeqCollator
-from knowledge_plugin.objectives.scoring import ScoredLoss
+from knowledge_plugin.objectives.scoring import NoLoss, ScoredLoss
 
 # What the published general map-tuning recommends: without it the mapping relies on the text around a mention.
 _DROPOUT = 0.25
