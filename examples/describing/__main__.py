@@ -21,7 +21,8 @@ from pathlib import Path
 
 import torch
 
-from examples.describing.experiment import Figure, Outcome, Settings, run
+from examples.describing.bench import Figure, Settings
+from examples.describing.experiment import Outcome, run
 
 
 def main(arguments: list[str] | None = None, settings: Settings | None = None) -> None:

@@ -24,6 +24,11 @@ class StateDecoder(Network):
         vocabulary: Rows of the word embeddings.
         layers: Of the decoder.
         dropout: In the decoder.
+
+    Example:
+        >>> decoder, words = StateDecoder(state_width=16, word_width=8, vocabulary=30), torch.randn(30, 8)
+        >>> decoder(torch.randn(5, 2, 16), torch.zeros(5, 3, dtype=torch.long), words).shape
+        torch.Size([5, 3, 30])
     """
 
     def __init__(

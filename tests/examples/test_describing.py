@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("peft")
 
 from examples.describing import __main__ as example
-from examples.describing.experiment import RELATIONS, Settings
+from examples.describing.bench import RELATIONS, Settings
 from examples.describing.world import ASKED, KEPT, about, knowledge_base, make_world, reading, strangers, told
 
 SMALL = Settings(
