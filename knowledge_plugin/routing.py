@@ -100,9 +100,9 @@ class PluginRouter:
         for name, plugin in self.plugins.items():
             if not isinstance(plugin.config.injection, TokenInjectionConfig):
                 raise AttachmentError(
-                    f"{name!r} is a plugin of the method {plugin.config.injection.method!r}, which enters layers of the "
-                    "model at every text: it cannot be chosen for some. Route plugins that put tokens at mentions "
-                    "('map-tuning', 'passage')."
+                    f"{name!r} is a plugin of the method {plugin.config.injection.method!r}, which enters layers at "
+                    "every text and cannot be kept from some. Route plugins that put tokens at mentions, such as "
+                    "map-tuning's."
                 )
         attached: dict[str, Attachment] = {}
         try:

@@ -68,10 +68,7 @@ class LinkRouter:
             LinkingError: A linker did not give the mentions of each text.
             MentionError: A mention does not fit its text.
         """
-        found = self.find(texts)
-        return [
-            {name: self._score(text, mentions[i]) for name, mentions in found.items()} for i, text in enumerate(texts)
-        ]
+        return self._scored(texts, self.find(texts))
 
     def choose(self, texts: list[str]) -> list[str | None]:
         """Return for each text the name of its linker, ``None`` where nobody links anything.
@@ -106,6 +103,11 @@ class LinkRouter:
             raise LinkingError(f"expected one of {', '.join(self.linkers)}, found {name!r:.80}.")
         return _Routed(self, name)
 
+    def _scored(self, texts: list[str], found: dict[str, list[list[Mention]]]) -> list[dict[str, float]]:
+        return [
+            {name: self._score(text, mentions[i]) for name, mentions in found.items()} for i, text in enumerate(texts)
+        ]
+
     def _score(self, text: str, mentions: list[Mention]) -> float:
         if self.by == "mentions":
             return sum(mention.score for mention in mentions)
@@ -120,11 +122,11 @@ class _Routed:
 
     def __call__(self, texts: list[str]) -> list[list[Mention]]:
         found = self.router.find(texts)
-        routed = []
-        for i, text in enumerate(texts):
-            scores = {name: self.router._score(text, mentions[i]) for name, mentions in found.items()}
-            routed.append(found[self.name][i] if _best(scores) == self.name else [])
-        return routed
+        scores = self.router._scored(texts, found)
+        return [
+            mentions if _best(of_text) == self.name else []
+            for mentions, of_text in zip(found[self.name], scores, strict=True)
+        ]
 
 
 def _best(scores: dict[str, float]) -> str | None:
