@@ -12,7 +12,7 @@ from knowledge_plugin.config import TokenInjectionConfig
 from knowledge_plugin.errors import AttachmentError, LinkingError
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.linking.mention import Linker, Mention
-from knowledge_plugin.linking.routing import LinkRouter, RouteBy
+from knowledge_plugin.linking.routing import LinkRouter, RouteBy, RoutePer
 from knowledge_plugin.plugin import KnowledgePlugin
 
 
@@ -20,15 +20,17 @@ class PluginRouter:
     """Picks for each text the plugin whose linker links the most in it.
 
     Plugins that are attached together share a text: where two link the same name, the one that was attached first keeps
-    it. That is wrong wherever domains share names, in all texts of the later ones. A router gives the text as a whole
-    to one plugin: the other names in it say which. The formula is that of
-    :class:`~knowledge_plugin.linking.routing.LinkRouter`; that one mapping per domain can be switched on one frozen
-    model is map-tuning's (Zhang et al., ACL 2023), choosing it by what is linked is ours.
+    it. That is wrong wherever domains share names, in all texts of the later ones. A router lets the other names of the
+    text say whose it is. The formula is that of :class:`~knowledge_plugin.linking.LinkRouter`; that one mapping per
+    domain can be switched on one frozen model is map-tuning's (Zhang et al., ACL 2023), choosing it by what is linked
+    is ours.
 
     Args:
         plugins: By name, or in order; then each is called as its knowledge base, with a number where two are alike.
         by: ``"coverage"``, the share of a text's characters that are linked, or ``"mentions"``, their number; both
             weighted by the scores of the mentions.
+        per: ``"text"`` gives a text as a whole to one plugin, for texts of one domain each. ``"mention"`` lets all link,
+            and gives only the names that several of them have to the one that links the most in the text.
         linkers: A linker of your own for some of the names; the others have that of :meth:`KnowledgePlugin.attach`.
 
     Raises:
@@ -47,6 +49,7 @@ class PluginRouter:
         plugins: Mapping[str, KnowledgePlugin] | Sequence[KnowledgePlugin],
         *,
         by: RouteBy = "coverage",
+        per: RoutePer = "text",
         linkers: Mapping[str, Linker] | None = None,
     ) -> None:
         self.plugins = dict(plugins) if isinstance(plugins, Mapping) else _named(plugins)
@@ -60,11 +63,12 @@ class PluginRouter:
         self._router = LinkRouter(
             {name: _linker_of(name, plugin, given.get(name)) for name, plugin in self.plugins.items()},
             by=by,
+            per=per,
             known={name: plugin.knowledge_base.__contains__ for name, plugin in self.plugins.items()},
         )
 
     def __repr__(self) -> str:
-        return f"PluginRouter({', '.join(self.plugins)}, by={self._router.by!r})"
+        return f"PluginRouter({', '.join(self.plugins)}, by={self._router.by!r}, per={self._router.per!r})"
 
     def scores(self, texts: list[str]) -> list[dict[str, float]]:
         """Return for each text how much of it each plugin links, by name; 0 for nothing."""
@@ -78,7 +82,7 @@ class PluginRouter:
         return self._router.choose(texts)
 
     def attach(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, **options: Any) -> RoutedAttachment:
-        """Attach all plugins, so that in each text only the chosen one links.
+        """Attach all plugins, so that each links only what is for it.
 
         A text without a mention is read as without plugins, bit for bit. Of a pair of texts each is judged for itself.
         Mentions that are given (``tokenizer(text, mentions=...)``) are not routed: the first plugin that knows an
@@ -149,9 +153,9 @@ class RoutedAttachment:
         return any(attachment.attached for attachment in self.attachments.values())
 
     def explain(self, text: str) -> tuple[str | None, list[Mention]]:
-        """Return which plugin a text is for, and what that links in it."""
-        name = self.router.choose([text])[0]
-        return name, [] if name is None else self.attachments[name].explain(text)
+        """Return which plugin a text is for, and what is linked in it, by whichever plugin."""
+        mentions = [mention for attachment in self.attachments.values() for mention in attachment.explain(text)]
+        return self.router.choose([text])[0], sorted(mentions)
 
     def detach(self) -> None:
         """Detach all plugins: the model is given back bit for bit.

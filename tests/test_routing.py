@@ -74,6 +74,17 @@ def test_together_the_first_keeps_a_shared_name_and_routed_it_does_not(router, p
         assert routed.explain("the old town") == (None, [])
 
 
+def test_per_mention_all_link_and_only_a_shared_name_is_contested(plugins, model, wordpiece):
+    with PluginRouter(plugins, per="mention").attach(model, wordpiece) as routed:
+        chosen, mentions = routed.explain("paris, berlin, the river and the harbour")
+        assert (chosen, [m.entity_id for m in mentions]) == (
+            "ships",
+            ["ships:paris", "cities:berlin", "ships:river", "ships:harbour"],
+        )
+        ids = routed.tokenizer("paris and the river")["input_ids"]
+        assert "<ships:paris>" in routed.tokenizer.convert_ids_to_tokens(ids)
+
+
 def test_a_text_without_a_mention_is_read_as_without_plugins(router, model, wordpiece):
     before = logits(model, wordpiece, ["the old town"])
     with router.attach(model, wordpiece) as (_, tokenizer):
@@ -121,7 +132,7 @@ def test_its_tokenizer_goes_to_worker_processes(router, model, wordpiece):
 def test_plugins_in_order_are_called_as_their_knowledge_bases(plugins, model):
     router = PluginRouter([plugins["ships"], plugins["cities"], make(model, "ships", 5)])
     assert list(router.plugins) == ["ships", "cities", "ships-2"]
-    assert repr(router) == "PluginRouter(ships, cities, ships-2, by='coverage')"
+    assert repr(router) == "PluginRouter(ships, cities, ships-2, by='coverage', per='text')"
     assert router.choose(["paris"]) == ["ships"]
 
 

@@ -37,7 +37,7 @@ class Settings:
     towns: int = 5
     per_town: int = 150
     width: int = 96
-    epochs: int = 6
+    epochs: int = 10
     dim: int = 32
     noise: float = 0.5
     tuning_rows: int = 6
@@ -80,23 +80,23 @@ def run(settings: Settings, seed: int, say: Callable[[str], None] = lambda _: No
         "no plugin": bench.answers(None),
         "the plugin of the text's domain, by hand": bench.by_hand(plugins, lambda domain: domain),
         "all attached together": bench.answers(_together(plugins)),
-        "routed by coverage": bench.answers(PluginRouter(plugins).attach),
-        "routed by mentions": bench.answers(PluginRouter(plugins, by="mentions").attach),
+        "routed per text": bench.answers(PluginRouter(plugins).attach),
+        "routed per mention": bench.answers(PluginRouter(plugins, per="mention").attach),
         "one of those that link something, at random": bench.answers(_at_random(plugins, seed)),
         "the plugin of another domain, by hand": bench.by_hand(plugins, _next),
         "one plugin of all domains, by prior": bench.answers(whole.attach),
         "one plugin of all domains, by context": bench.answers(
             lambda *pair: whole.attach(*pair, linker=DictionaryLinker(whole.knowledge_base, disambiguate="context"))
         ),
-        "routed by coverage, shuffled vectors": bench.answers(_with(plugins, controls.shuffled, seed).attach),
-        "routed by coverage, random vectors": bench.answers(_with(plugins, controls.random, seed).attach),
+        "routed per mention, shuffled vectors": bench.answers(_with(plugins, controls.shuffled, seed).attach),
+        "routed per mention, random vectors": bench.answers(_with(plugins, controls.random, seed).attach),
     }
     texts = [row["text"] for row in bench.rows]
     chosen = {}
     for by in ("coverage", "mentions"):
         names = PluginRouter(plugins, by=by).choose(texts)
         right = [name == row["thing"].domain for name, row in zip(names, bench.rows, strict=True)]
-        chosen[f"routed by {by}"] = bench.shares(np.array(right))
+        chosen[f"by {by}"] = bench.shares(np.array(right))
     return Outcome({name: bench.shares(right) for name, right in asked.items()}, chosen)
 
 
@@ -234,7 +234,7 @@ def _with(plugins: Mapping[str, KnowledgePlugin], control: Callable[..., Knowled
         name: KnowledgePlugin(plugin.config, plugin.mapping, control(plugin.knowledge_base, seed))
         for name, plugin in plugins.items()
     }
-    return PluginRouter(others)
+    return PluginRouter(others, per="mention")
 
 
 def _next(domain: str) -> str:

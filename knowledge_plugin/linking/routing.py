@@ -9,6 +9,7 @@ from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.linking.mention import Linker, Mention, link
 
 RouteBy = Literal["coverage", "mentions"]
+RoutePer = Literal["text", "mention"]
 
 
 class LinkRouter:
@@ -29,11 +30,13 @@ class LinkRouter:
     Args:
         linkers: By name, in order.
         by: ``"coverage"`` or ``"mentions"``.
+        per: ``"text"`` gives a text as a whole to one linker. ``"mention"`` lets all link, and gives a name that
+            several of them link to the one with the highest score in that text.
         known: For each name, whether an entity is known; mentions of others do not count. A name that is missing
             knows all.
 
     Raises:
-        LinkingError: No linkers, one that is none, or another ``by``.
+        LinkingError: No linkers, one that is none, or another ``by`` or ``per``.
 
     Example:
         >>> def find(names):
@@ -50,6 +53,7 @@ class LinkRouter:
         linkers: Mapping[str, Linker],
         *,
         by: RouteBy = "coverage",
+        per: RoutePer = "text",
         known: Mapping[str, Callable[[str], bool]] | None = None,
     ) -> None:
         if not linkers:
@@ -59,7 +63,9 @@ class LinkRouter:
                 raise LinkingError(f"{name}: expected a linker, found {linker!r:.80}. Type: DictionaryLinker(kb)")
         if by not in get_args(RouteBy):
             raise LinkingError(f"by: expected 'coverage' or 'mentions', found {by!r:.80}.")
-        self.linkers, self.by, self.known = dict(linkers), by, dict(known or {})
+        if per not in get_args(RoutePer):
+            raise LinkingError(f"per: expected 'text' or 'mention', found {per!r:.80}.")
+        self.linkers, self.by, self.per, self.known = dict(linkers), by, per, dict(known or {})
 
     def scores(self, texts: list[str]) -> list[dict[str, float]]:
         """Return for each text the score of each linker, from 0 (it links nothing) up.
@@ -91,9 +97,9 @@ class LinkRouter:
         return {name: link(linker, texts, self.known.get(name)) for name, linker in self.linkers.items()}
 
     def linker(self, name: str) -> Linker:
-        """Return a linker that lets through what ``name`` links in the texts that are for it, and nothing else.
+        """Return a linker that lets through what ``name`` links and what is for it, and nothing else.
 
-        To know which those are it asks all linkers: with ``n`` of these in use, each text is linked ``n`` times by
+        To know what is for it, it asks all linkers: with ``n`` of these in use, each text is linked ``n`` times by
         every one.
 
         Raises:
@@ -124,9 +130,21 @@ class _Routed:
         found = self.router.find(texts)
         scores = self.router._scored(texts, found)
         return [
-            mentions if _best(of_text) == self.name else []
-            for mentions, of_text in zip(found[self.name], scores, strict=True)
+            self._mine({name: mentions[i] for name, mentions in found.items()}, of_text)
+            for i, of_text in enumerate(scores)
         ]
+
+    def _mine(self, found: dict[str, list[Mention]], scores: dict[str, float]) -> list[Mention]:
+        if self.router.per == "text":
+            return found[self.name] if _best(scores) == self.name else []
+        kept: list[Mention] = []
+        # The highest score first; of equals, whoever was given first.
+        for name in sorted(found, key=lambda each: -scores[each]):
+            free = [m for m in found[name] if all(m.end <= k.start or k.end <= m.start for k in kept)]
+            if name == self.name:
+                return free
+            kept += free
+        raise AssertionError(self.name)  # it is one of the linkers
 
 
 def _best(scores: dict[str, float]) -> str | None:

@@ -84,6 +84,25 @@ def test_each_text_is_judged_for_itself(texts):
         assert [bool(row) for row in router.linker(name)(texts)] == [chosen == name for chosen in whole]
 
 
+@given(st.lists(st.sampled_from(["Mercury", "Venus", "lead", "sea"]), max_size=5).map(" ".join))
+def test_per_mention_every_name_is_linked_once_and_by_whoever_has_it(text):
+    router = LinkRouter({"planets": PLANETS, "metals": METALS}, per="mention")
+    found = {name: router.linker(name)([text])[0] for name in router.linkers}
+    names = sorted(m.entity_id for row in found.values() for m in row)
+    assert names == sorted(f"x:{w}" for w in {"Mercury", "Venus", "lead"} if w in text)
+    if "Mercury" in text:
+        chosen = router.choose([text])[0]
+        assert "x:Mercury" in [m.entity_id for m in found[chosen]]
+
+
+def test_per_mention_what_is_dropped_takes_no_place():
+    # bc is in the way of ab and goes; cd is in the way of bc alone, and stays.
+    linkers = {"whole": Finds(ab=1.0), "part": Finds(bc=0.2), "tail": Finds(cd=0.1)}
+    router = LinkRouter(linkers, per="mention")
+    assert [m.entity_id for m in router.linker("part")(["abcd"])[0]] == []
+    assert [m.entity_id for m in router.linker("tail")(["abcd"])[0]] == ["x:cd"]
+
+
 def test_wrong_use_is_refused():
     with pytest.raises(LinkingError, match="found none"):
         LinkRouter({})
@@ -91,6 +110,8 @@ def test_wrong_use_is_refused():
         LinkRouter({"planets": "Mercury"})
     with pytest.raises(LinkingError, match="'coverage' or 'mentions'"):
         LinkRouter({"planets": PLANETS}, by="luck")
+    with pytest.raises(LinkingError, match="'text' or 'mention'"):
+        LinkRouter({"planets": PLANETS}, per="word")
     router = LinkRouter({"planets": PLANETS})
     with pytest.raises(LinkingError, match="found one text"):
         router.choose("Mercury")
