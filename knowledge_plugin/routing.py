@@ -29,7 +29,7 @@ class PluginRouter:
         plugins: By name, or in order; then each is called as its knowledge base, with a number where two are alike.
         by: ``"coverage"``, the share of a text's characters that are linked, or ``"mentions"``, their number; both
             weighted by the scores of the mentions.
-        per: ``"text"`` gives a text as a whole to one plugin, for texts of one domain each. ``"mention"`` lets all link,
+        per: ``"text"`` gives a text as a whole to one plugin, for texts of one domain. ``"mention"`` lets all link,
             and gives only the names that several of them have to the one that links the most in the text.
         linkers: A linker of your own for some of the names; the others have that of :meth:`KnowledgePlugin.attach`.
 

@@ -35,13 +35,13 @@ class Settings:
     tuned: int = 150
     lands: int = 8
     towns: int = 5
-    per_town: int = 150
+    per_town: int = 120
     width: int = 96
     epochs: int = 10
     dim: int = 32
     noise: float = 0.5
-    tuning_rows: int = 6
-    tuning_epochs: float = 3
+    tuning_rows: int = 10
+    tuning_epochs: float = 6
     tuning_rate: float = 2e-3
     resamples: int = 1000
 
