@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,8 @@ class DomainFollower(Network):
         config: Classes, widths and the head; see :meth:`for_features` for a shorter way.
 
     Example:
-        >>> features, labels = torch.tensor([[0.0, 1.0], [0.1, 1.1], [1.0, 0.0], [1.1, 0.1]]), torch.tensor([0, 0, 1, 1])
+        >>> features = torch.tensor([[0.0, 1.0], [0.1, 1.1], [1.0, 0.0], [1.1, 0.1]])
+        >>> labels = torch.tensor([0, 0, 1, 1])
         >>> follower = DomainFollower.for_features(2, ["north", "south"])
         >>> follower.fit(features, labels).follow(features + 0.2).predict(features)
         ['north', 'north', 'south', 'south']
@@ -103,15 +105,17 @@ class DomainFollower(Network):
         settings: FollowSettings | None = None,
         *,
         name: str = "source",
+        adapt: bool = False,
         seed: int = 0,
     ) -> DomainFollower:
-        """Learn the labelled source: scale, prototypes and head. The adapter stays the identity.
+        """Learn the labelled source: scale, prototypes and head.
 
         Args:
             features: Of the frozen encoder, float ``[n, m]``.
             labels: int64 ``[n]``, numbers of classes.
             settings: How.
             name: Of the domain, for the history.
+            adapt: Train the adapter too, as for the ceiling that has labels of all domains; else it stays the identity.
             seed: Of the order of rows.
 
         Returns:
@@ -134,13 +138,222 @@ class DomainFollower(Network):
         self.prototypes.load_state_dict(Prototypes.of(f, labels, len(self.config.classes)).state_dict())
         generator = torch.Generator().manual_seed(seed)
         trained = [*self.head.parameters(), *self.prototypes.parameters()]
-        for rows in _batches(len(f), settings, trained, generator):
+        batches = _Batches(len(f), settings, [*trained, *(self.adapter.parameters() if adapt else ())], generator)
+        for rows in batches:
+            adapted = self.adapter(f[rows])
             z, of_z = self.prototypes.sample(settings.batch_size, generator)
-            loss = functional.cross_entropy(self.head(f[rows]), labels[rows])
+            loss = functional.cross_entropy(self.head(adapted), labels[rows])
             loss = loss + functional.cross_entropy(self.head(z.detach()), of_z)
             # The Gaussians stay likely, and learn to tell classes apart.
-            log_prob = self.prototypes.log_prob(f[rows])
-            loss = loss - log_prob.gather(1, labels[rows][:, None]).mean() / self.config.dim
-            rows.loss = loss + functional.cross_entropy(self.prototypes.logits(f[rows]), labels[rows])
+            own = self.prototypes.log_prob(adapted.detach()).gather(1, labels[rows][:, None])
+            loss = loss - own.mean() / self.config.dim
+            batches.step(loss + functional.cross_entropy(self.prototypes.logits(adapted.detach()), labels[rows]))
         self._remember(FollowedConfig(name, len(features), labelled=True))
         return self
+
+    def follow(
+        self,
+        features: torch.Tensor,
+        settings: FollowSettings | None = None,
+        *,
+        name: str | None = None,
+        seed: int = 0,
+    ) -> DomainFollower:
+        """Learn the next domain, of which nobody knows labels.
+
+        Args:
+            features: Of the same frozen encoder, float ``[n, m]``.
+            settings: How.
+            name: Of the domain, for the history; a number if it has none.
+            seed: Of the order of rows, of what is replayed, and of the discriminator.
+
+        Returns:
+            Itself.
+
+        Raises:
+            TrainingError: Features of another shape or not finite, nothing was fitted before, the history is full, or
+                training has diverged; then nothing is changed.
+        """
+        settings = settings or FollowSettings()
+        if not self.config.history:
+            raise TrainingError("expected a fitted follower. Type: follower.fit(features, labels), then follow(...)")
+        if len(self.config.history) >= MAX_HISTORY:
+            raise TrainingError(f"expected a history of fewer than {MAX_HISTORY} domains. Fit a new follower.")
+        followed = FollowedConfig(name or f"domain {len(self.config.history)}", len(features))
+        f = self._scaled(self._checked(features))
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self._follow(f, settings, seed)
+            if not all(bool(tensor.isfinite().all()) for tensor in self.state_dict().values()):
+                raise TrainingError("training has diverged. Type a smaller learning_rate; the follower is as before.")
+        except BaseException:
+            self.load_state_dict(before)
+            raise
+        self._remember(followed)
+        return self
+
+    def _follow(self, f: torch.Tensor, settings: FollowSettings, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            discriminator = Discriminator(self.config.dim)
+        with torch.no_grad():
+            old = self.adapter(f)
+        trained = [*self.adapter.parameters(), *self.head.parameters(), *discriminator.parameters()]
+        batches = _Batches(len(f), settings, trained, generator)
+        for step, rows in enumerate(batches):
+            if step % max(1, len(f) // settings.batch_size) == 0:  # each time that all rows were seen
+                pseudo, sure = self._confident(f, settings.confident)
+            adapted = self.adapter(f[rows])
+            z, of_z = self.prototypes.sample(settings.batch_size, generator)
+            loss = settings.replay * functional.cross_entropy(self._logits(z), of_z)
+            # As in the paper of the gradient reversal: the discriminator is heard once it knows something.
+            strength = settings.adversarial * (2 / (1 + math.exp(-10 * step / settings.steps)) - 1)
+            if settings.adversarial:
+                loss = loss + discriminator.loss(z, adapted, strength)
+            if sure[rows].any():
+                of_sure = self._logits(adapted[sure[rows]]), pseudo[rows][sure[rows]]
+                loss = loss + settings.pseudo * functional.cross_entropy(*of_sure)
+            loss = loss + settings.keep * (adapted - old[rows]).square().mean()
+            batches.step(loss)
+        with torch.no_grad():
+            pseudo, sure = self._confident(f, settings.confident)
+            self.prototypes.refresh(self.adapter(f)[sure], pseudo[sure], settings.refresh)
+
+    @torch.no_grad()
+    def _confident(self, f: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a pseudo-label of each row and whether it is believed: of each class the surest ``share``."""
+        sureness, pseudo = self._logits(self.adapter(f)).softmax(-1).max(-1)
+        sure = torch.zeros(len(f), dtype=torch.bool)
+        for label in pseudo.unique().tolist():
+            rows = (pseudo == label).nonzero()[:, 0]
+            sure[rows[sureness[rows].argsort(descending=True)[: math.ceil(share * len(rows))]]] = True
+        return pseudo, sure
+
+    # ---- using it ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def probabilities(self, features: torch.Tensor) -> torch.Tensor:
+        """Return how likely each class is, float32 ``[n, C]``, for features ``[n, m]``.
+
+        Raises:
+            TrainingError: Features of another shape or not finite, or nothing was fitted.
+        """
+        if not self.config.history:
+            raise TrainingError("expected a fitted follower. Type: follower.fit(features, labels)")
+        return self._logits(self.adapter(self._scaled(self._checked(features)))).softmax(-1)
+
+    def predict(self, features: torch.Tensor) -> list[str]:
+        """Return the name of the likeliest class of each row.
+
+        Raises:
+            TrainingError: As :meth:`probabilities`.
+        """
+        return [self.config.classes[i] for i in self.probabilities(features).argmax(-1).tolist()]
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits ``[n, C]`` of features ``[n, m]``."""
+        return self._logits(self.adapter(self._scaled(features)))
+
+    def _logits(self, f: torch.Tensor) -> torch.Tensor:
+        return self.head(f) if self.config.head == "linear" else self.prototypes.logits(f)
+
+    # ---- keeping it ----------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write ``config.json`` and the weights, beside and renamed: an interrupted save leaves the old one whole.
+
+        No feature, no label and no text is written.
+
+        Raises:
+            SaveError: The disk is full, the folder cannot be written, or it holds something else.
+            MappingError: A weight is not finite.
+        """
+        with staged(folder) as beside:
+            self.save(beside / WEIGHTS_NAME)
+            config = replace(self.config, files=describe_files(beside, [WEIGHTS_NAME]))
+            (beside / CONFIG_NAME).write_text(to_json(config), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> DomainFollower:
+        """Open one that :meth:`save_pretrained` wrote, in a folder. It can follow further domains.
+
+        Raises:
+            ArtifactError: The folder is none, or files are missing, truncated or altered.
+            ConfigError: Its ``config.json`` is malformed or out of bounds, or of a newer format.
+            MappingError: The weights are not what the config declares.
+        """
+        folder = Path(folder)
+        if folder.is_dir():
+            finish_save(folder)
+        config = read_config(folder, FollowerConfig)
+        if set(config.files) != {WEIGHTS_NAME}:
+            raise ArtifactError(
+                f"{folder}: expected the config to list {WEIGHTS_NAME}, found {sorted(config.files)[:5]}."
+            )
+        check_sums(folder, config.files)
+        # Before memory is taken for weights that the file cannot hold.
+        if 4 * config.weights > config.files[WEIGHTS_NAME].size:
+            raise MappingError(
+                f"{folder / WEIGHTS_NAME}: expected {4 * config.weights:,} bytes of weights, found a file of "
+                f"{config.files[WEIGHTS_NAME].size:,}. Save it again."
+            )
+        follower = cls(replace(config, files={})).eval()
+        follower.load(folder / WEIGHTS_NAME)
+        return follower.requires_grad_(False)
+
+    # ---- its parts -----------------------------------------------------------------------------------------------
+
+    def _remember(self, followed: FollowedConfig) -> None:
+        self.config = replace(self.config, history=[*self.config.history, followed])
+
+    def _scaled(self, features: torch.Tensor) -> torch.Tensor:
+        return (features - self.center) / self.scale
+
+    def _checked(self, features: torch.Tensor) -> torch.Tensor:
+        features = torch.as_tensor(features)
+        if features.dim() != 2 or features.shape[1] != self.config.dim or not len(features):
+            raise TrainingError(f"features: expected [n, {self.config.dim}], found {list(features.shape)}.")
+        features = features.detach().to(self.device, torch.float32)
+        if not bool(features.isfinite().all()):
+            raise TrainingError("features: expected finite numbers, found NaN or infinity.")
+        return features
+
+    def _checked_labels(self, labels: torch.Tensor, rows: int) -> torch.Tensor:
+        labels, classes = torch.as_tensor(labels), len(self.config.classes)
+        if labels.shape != (rows,) or labels.is_floating_point() or labels.is_complex():
+            raise TrainingError(f"labels: expected {rows} whole numbers, found {labels.dtype} {list(labels.shape)}.")
+        if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise TrainingError(f"labels: expected numbers of {classes} classes from 0, found {int(labels.min())} to "
+                                f"{int(labels.max())}.")  # fmt: skip
+        return labels.to(self.device, torch.int64)
+
+
+class _Batches:
+    """Numbers of rows in random order, as many batches as there are steps, and the optimizer's step after each."""
+
+    def __init__(
+        self, rows: int, settings: FollowSettings, trained: Iterable[nn.Parameter], generator: torch.Generator
+    ) -> None:
+        self.rows, self.settings, self.generator = rows, settings, generator
+        self.trained = list(trained)
+        for parameter in self.trained:
+            parameter.requires_grad_(True)
+        self.optimizer = torch.optim.Adam(self.trained, lr=settings.learning_rate)
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        waiting = torch.empty(0, dtype=torch.int64)
+        try:
+            for _ in range(self.settings.steps):
+                if len(waiting) < min(self.rows, self.settings.batch_size):
+                    waiting = torch.randperm(self.rows, generator=self.generator)
+                yield waiting[: self.settings.batch_size]
+                waiting = waiting[self.settings.batch_size :]
+        finally:
+            for parameter in self.trained:
+                parameter.requires_grad_(False)
+
+    def step(self, loss: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
