@@ -136,6 +136,7 @@ class DomainFollower(Network):
         self.scale.copy_(features.std(0, unbiased=False).clamp(min=1e-6))
         f = self._scaled(features)
         self.prototypes.load_state_dict(Prototypes.of(f, labels, len(self.config.classes)).state_dict())
+        self._discriminate(f, labels)
         generator = torch.Generator().manual_seed(seed)
         trained = [*self.head.parameters(), *self.prototypes.parameters()]
         batches = _Batches(len(f), settings, [*trained, *(self.adapter.parameters() if adapt else ())], generator)
@@ -303,6 +304,14 @@ class DomainFollower(Network):
         return follower.requires_grad_(False)
 
     # ---- its parts -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _discriminate(self, f: torch.Tensor, labels: torch.Tensor) -> None:
+        """Begin with the linear discriminant of the prototypes: as if all classes had the same variances."""
+        mu = self.prototypes.mu
+        precision = 1 / (f - mu[labels]).var(0, unbiased=False).clamp(min=1e-3)
+        self.head.weight.copy_(mu * precision)
+        self.head.bias.copy_(self.prototypes.prior.log() - 0.5 * (mu.square() * precision).sum(-1))
 
     def _remember(self, followed: FollowedConfig) -> None:
         self.config = replace(self.config, history=[*self.config.history, followed])
