@@ -32,7 +32,7 @@ class Settings:
     """How much of everything; the defaults are the example's, smaller ones serve the tests."""
 
     asked: int = 40
-    tuned: int = 150
+    tuned: int = 200
     lands: int = 8
     towns: int = 5
     per_town: int = 120
@@ -40,9 +40,9 @@ class Settings:
     epochs: int = 10
     dim: int = 32
     noise: float = 0.5
-    tuning_rows: int = 10
-    tuning_epochs: float = 6
-    tuning_rate: float = 2e-3
+    tuning_rows: int = 6
+    tuning_epochs: float = 4
+    tuning_rate: float = 5e-4
     resamples: int = 1000
 
 
