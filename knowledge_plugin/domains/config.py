@@ -18,7 +18,7 @@ from knowledge_plugin.config import (
 )
 from knowledge_plugin.errors import ConfigError
 
-Head = Literal["linear", "prototype"]
+Space = Literal["encoder", "adapted"]
 
 MAX_CLASSES = 10_000
 
@@ -31,12 +31,14 @@ class FollowSettings:
         steps: Steps of the optimizer, for the source and for each domain.
         batch_size: Rows a step, and as many samples of prototypes.
         learning_rate: Of Adam.
-        replay: Weight of the cross-entropy on samples of the prototypes, through the head.
+        replay: Weight of the cross-entropy on samples of the prototypes.
         adversarial: Strength of the reversed gradient of the discriminator.
         pseudo: Weight of the cross-entropy on confident pseudo-labels.
-        keep: Weight of the mean squared distance to what the adapter made of the same features before.
+        keep: Weight of the mean squared distance to what the adapter made before: of replayed features in the space
+            ``"encoder"``, of the domain's own in the space ``"adapted"``.
         confident: Of the rows that a class is predicted for, the share that is believed: the surest.
-        refresh: How far prototypes move towards the confident features of a domain once it is learned, from 0 to 1.
+        refresh: How far the prototypes of the space ``"adapted"`` move towards the confident features of a domain once
+            it is learned, from 0 to 1.
     """
 
     steps: int = 300
@@ -46,7 +48,7 @@ class FollowSettings:
     adversarial: float = 0.1
     pseudo: float = 1.0
     keep: float = 0.1
-    confident: float = 0.5
+    confident: float = 0.8
     refresh: float = 0.3
 
     def __post_init__(self) -> None:
@@ -89,7 +91,8 @@ class FollowerConfig:
         classes: Names of the classes, in order.
         dim: Width of the frozen encoder's features.
         hidden: Width between the two layers of the adapter.
-        head: ``"linear"``, or ``"prototype"``, the Gaussians' posterior.
+        space: Where the prototypes lie. ``"encoder"``: in the frozen encoder's features, a Gaussian for each class of
+            each domain, replayed through the adapter. ``"adapted"``: behind the adapter, one for each class.
         encoder: Name of the frozen encoder, for people.
         history: The domains that were learned, in order.
         files: Size and checksum of each file.
@@ -98,7 +101,7 @@ class FollowerConfig:
     classes: list[str]
     dim: int
     hidden: int = 64
-    head: Head = "linear"
+    space: Space = "encoder"
     encoder: str | None = None
     history: list[FollowedConfig] = field(default_factory=list)
     files: dict[str, FileConfig] = field(default_factory=dict)
@@ -118,7 +121,14 @@ class FollowerConfig:
         check_bound("number of files", len(self.files), MAX_FILES, lower=0)
 
     @property
+    def domains(self) -> int:
+        """How many sets of prototypes there are."""
+        return max(1, len(self.history)) if self.space == "encoder" else 1
+
+    @property
     def weights(self) -> int:
         """How many numbers its file holds."""
         classes = len(self.classes)
-        return 2 * self.dim * (1 + classes + self.hidden) + self.hidden + self.dim + classes * (self.dim + 2)
+        adapter = 2 * self.dim * self.hidden + self.hidden + self.dim
+        prototypes = self.domains * classes * (2 * self.dim + 1)
+        return 2 * self.dim + adapter + classes * (self.dim + 1) + prototypes

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.config import CONFIG_NAME, MAX_HISTORY, read_config, to_json
-from knowledge_plugin.domains.config import FollowedConfig, FollowerConfig, FollowSettings, Head
+from knowledge_plugin.domains.config import FollowedConfig, FollowerConfig, FollowSettings, Space
 from knowledge_plugin.domains.layers import Adapter, Discriminator
 from knowledge_plugin.domains.prototypes import Prototypes
 from knowledge_plugin.errors import ArtifactError, MappingError, TrainingError
@@ -28,16 +28,21 @@ class DomainFollower(Network):
 
     ALeN (Ambastha and Leong, arXiv 2301.12054), as far as its abstract tells: Gaussian prototypes replay the past, and
     what is new is adapted to adversarially. The paper's text was not at hand, so that all that follows is a
-    reconstruction; that the encoder is frozen, and only a small adapter moves, is ours::
+    reconstruction; that the encoder is frozen and only a small adapter moves is ours::
 
         f = adapter(features)        residual, the identity at first
-        class = head(f)              linear, or the posterior of the prototypes
+        class = head(f)              linear
         fit:     CE(head(f), label); a Gaussian for each class; the adapter rests
         follow:  replay * CE(head(z), class of z)              z drawn from the Gaussians, for all past data
                  + discriminator(z, f), its gradient reversed  f becomes like z
                  + pseudo * CE(head(f), pseudo-label)          of the surest of each class
                  + keep * |f - f before|^2
-                 then each Gaussian moves towards the surest f of its class
+                 then Gaussians of what was followed
+
+    With ``space="adapted"`` a Gaussian lies behind the adapter, as in the reconstruction: it keeps the head where it
+    is, and moves a little towards each domain. With ``space="encoder"``, which is ours and the default, each domain
+    leaves Gaussians of the frozen encoder's features, and ``z = adapter(sample)``: as the encoder never changes they
+    stay true, and what the adapter does to the past is replayed too. That costs ``2 * C * m`` numbers a domain.
 
     Old features are never kept: what is saved is the adapter, the head and two numbers for each class and dimension.
     That is no anonymisation, see :class:`~knowledge_plugin.domains.Prototypes`.
@@ -62,7 +67,7 @@ class DomainFollower(Network):
         self.register_buffer("scale", torch.ones(config.dim))
         self.adapter = Adapter(config.dim, config.hidden)
         self.head = nn.Linear(config.dim, classes)
-        self.prototypes = Prototypes(classes, config.dim)
+        self.prototypes = nn.ModuleList(Prototypes(classes, config.dim) for _ in range(config.domains))
 
     center: torch.Tensor
     scale: torch.Tensor
@@ -74,7 +79,7 @@ class DomainFollower(Network):
         classes: Sequence[str],
         *,
         hidden: int = 64,
-        head: Head = "linear",
+        space: Space = "encoder",
         encoder: str | None = None,
         seed: int = 0,
     ) -> DomainFollower:
@@ -84,14 +89,14 @@ class DomainFollower(Network):
             dim: Width of the features.
             classes: Names of the classes, in order of their labels.
             hidden: Width of the adapter.
-            head: ``"linear"`` or ``"prototype"``.
+            space: Where the prototypes lie, ``"encoder"`` or ``"adapted"``.
             encoder: What the features come from, for people.
             seed: Of the weights.
 
         Raises:
             ConfigError: A value out of bounds, or fewer than two classes.
         """
-        config = FollowerConfig(list(classes), dim, hidden, head, encoder)
+        config = FollowerConfig(list(classes), dim, hidden, space, encoder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(config).eval().requires_grad_(False)
@@ -135,20 +140,21 @@ class DomainFollower(Network):
         self.center.copy_(features.mean(0))
         self.scale.copy_(features.std(0, unbiased=False).clamp(min=1e-6))
         f = self._scaled(features)
-        self.prototypes.load_state_dict(Prototypes.of(f, labels, len(self.config.classes)).state_dict())
-        self._discriminate(f, labels)
+        prototypes = Prototypes.of(f, labels, len(self.config.classes))
+        self.prototypes = nn.ModuleList([prototypes])
+        self._discriminate(f, labels, prototypes)
         generator = torch.Generator().manual_seed(seed)
-        trained = [*self.head.parameters(), *self.prototypes.parameters()]
+        trained = [*self.head.parameters(), *prototypes.parameters()]
         batches = _Batches(len(f), settings, [*trained, *(self.adapter.parameters() if adapt else ())], generator)
         for rows in batches:
             adapted = self.adapter(f[rows])
-            z, of_z = self.prototypes.sample(settings.batch_size, generator)
+            z, of_z = prototypes.sample(settings.batch_size, generator)
             loss = functional.cross_entropy(self.head(adapted), labels[rows])
-            loss = loss + functional.cross_entropy(self.head(z.detach()), of_z)
+            loss = loss + functional.cross_entropy(self.head(self.adapter(z.detach())), of_z)
             # The Gaussians stay likely, and learn to tell classes apart.
-            own = self.prototypes.log_prob(adapted.detach()).gather(1, labels[rows][:, None])
+            own = prototypes.log_prob(f[rows]).gather(1, labels[rows][:, None])
             loss = loss - own.mean() / self.config.dim
-            batches.step(loss + functional.cross_entropy(self.prototypes.logits(adapted.detach()), labels[rows]))
+            batches.step(loss + functional.cross_entropy(prototypes.logits(f[rows]), labels[rows]))
         self._remember(FollowedConfig(name, len(features), labelled=True))
         return self
 
@@ -182,12 +188,13 @@ class DomainFollower(Network):
             raise TrainingError(f"expected a history of fewer than {MAX_HISTORY} domains. Fit a new follower.")
         followed = FollowedConfig(name or f"domain {len(self.config.history)}", len(features))
         f = self._scaled(self._checked(features))
-        before = copy.deepcopy(self.state_dict())
+        before, domains = copy.deepcopy(self.state_dict()), len(self.prototypes)
         try:
             self._follow(f, settings, seed)
             if not all(bool(tensor.isfinite().all()) for tensor in self.state_dict().values()):
                 raise TrainingError("training has diverged. Type a smaller learning_rate; the follower is as before.")
         except BaseException:
+            self.prototypes = self.prototypes[:domains]
             self.load_state_dict(before)
             raise
         self._remember(followed)
@@ -197,34 +204,51 @@ class DomainFollower(Network):
         generator = torch.Generator().manual_seed(seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            discriminator = Discriminator(self.config.dim)
-        with torch.no_grad():
-            old = self.adapter(f)
-        trained = [*self.adapter.parameters(), *self.head.parameters(), *discriminator.parameters()]
-        batches = _Batches(len(f), settings, trained, generator)
+            discriminator = Discriminator(self.config.dim).to(self.device)
+        before = copy.deepcopy(self.adapter)
+        in_encoder = self.config.space == "encoder"
+        batches = _Batches(
+            len(f),
+            settings,
+            [*self.adapter.parameters(), *self.head.parameters(), *discriminator.parameters()],
+            generator,
+        )
         for step, rows in enumerate(batches):
             if step % max(1, len(f) // settings.batch_size) == 0:  # each time that all rows were seen
                 pseudo, sure = self._confident(f, settings.confident)
             adapted = self.adapter(f[rows])
-            z, of_z = self.prototypes.sample(settings.batch_size, generator)
-            loss = settings.replay * functional.cross_entropy(self._logits(z), of_z)
-            # As in the paper of the gradient reversal: the discriminator is heard once it knows something.
-            strength = settings.adversarial * (2 / (1 + math.exp(-10 * step / settings.steps)) - 1)
+            drawn, of_z = self._replay(settings.batch_size, generator)
+            z = self.adapter(drawn) if in_encoder else drawn
+            loss = settings.replay * functional.cross_entropy(self.head(z), of_z)
             if settings.adversarial:
-                loss = loss + discriminator.loss(z, adapted, strength)
-            if sure[rows].any():
-                of_sure = self._logits(adapted[sure[rows]]), pseudo[rows][sure[rows]]
-                loss = loss + settings.pseudo * functional.cross_entropy(*of_sure)
-            loss = loss + settings.keep * (adapted - old[rows]).square().mean()
-            batches.step(loss)
+                # As in the paper of the gradient reversal: the discriminator is heard once it knows something.
+                strength = settings.adversarial * (2 / (1 + math.exp(-10 * step / settings.steps)) - 1)
+                loss = loss + discriminator.loss(z.detach(), adapted, strength)
+            if bool(sure[rows].any()):
+                of_sure = functional.cross_entropy(self.head(adapted[sure[rows]]), pseudo[rows][sure[rows]])
+                loss = loss + settings.pseudo * of_sure
+            kept, was = (z, before(drawn)) if in_encoder else (adapted, before(f[rows]))
+            batches.step(loss + settings.keep * (kept - was).square().mean())
         with torch.no_grad():
             pseudo, sure = self._confident(f, settings.confident)
-            self.prototypes.refresh(self.adapter(f)[sure], pseudo[sure], settings.refresh)
+            if in_encoder:
+                # Of a class that is not there, what was there last.
+                self.prototypes.append(copy.deepcopy(self.prototypes[-1]))
+                self.prototypes[-1].refresh(f, pseudo, rate=1)
+            else:
+                self.prototypes[0].refresh(self.adapter(f)[sure], pseudo[sure], settings.refresh)
+
+    @torch.no_grad()
+    def _replay(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw from all prototypes about ``count`` features and their classes, at least one of each."""
+        each = max(len(self.config.classes), count // len(self.prototypes))
+        drawn = [prototypes.sample(each, generator) for prototypes in self.prototypes]
+        return torch.cat([z for z, _ in drawn]), torch.cat([labels for _, labels in drawn])
 
     @torch.no_grad()
     def _confident(self, f: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a pseudo-label of each row and whether it is believed: of each class the surest ``share``."""
-        sureness, pseudo = self._logits(self.adapter(f)).softmax(-1).max(-1)
+        sureness, pseudo = self.head(self.adapter(f)).softmax(-1).max(-1)
         sure = torch.zeros(len(f), dtype=torch.bool)
         for label in pseudo.unique().tolist():
             rows = (pseudo == label).nonzero()[:, 0]
@@ -242,7 +266,7 @@ class DomainFollower(Network):
         """
         if not self.config.history:
             raise TrainingError("expected a fitted follower. Type: follower.fit(features, labels)")
-        return self._logits(self.adapter(self._scaled(self._checked(features)))).softmax(-1)
+        return self(self._checked(features)).softmax(-1)
 
     def predict(self, features: torch.Tensor) -> list[str]:
         """Return the name of the likeliest class of each row.
@@ -254,10 +278,7 @@ class DomainFollower(Network):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits ``[n, C]`` of features ``[n, m]``."""
-        return self._logits(self.adapter(self._scaled(features)))
-
-    def _logits(self, f: torch.Tensor) -> torch.Tensor:
-        return self.head(f) if self.config.head == "linear" else self.prototypes.logits(f)
+        return self.head(self.adapter(self._scaled(features)))
 
     # ---- keeping it ----------------------------------------------------------------------------------------------
 
@@ -306,12 +327,12 @@ class DomainFollower(Network):
     # ---- its parts -----------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def _discriminate(self, f: torch.Tensor, labels: torch.Tensor) -> None:
+    def _discriminate(self, f: torch.Tensor, labels: torch.Tensor, prototypes: Prototypes) -> None:
         """Begin with the linear discriminant of the prototypes: as if all classes had the same variances."""
-        mu = self.prototypes.mu
+        mu = prototypes.mu
         precision = 1 / (f - mu[labels]).var(0, unbiased=False).clamp(min=1e-3)
         self.head.weight.copy_(mu * precision)
-        self.head.bias.copy_(self.prototypes.prior.log() - 0.5 * (mu.square() * precision).sum(-1))
+        self.head.bias.copy_(prototypes.prior.log() - 0.5 * (mu.square() * precision).sum(-1))
 
     def _remember(self, followed: FollowedConfig) -> None:
         self.config = replace(self.config, history=[*self.config.history, followed])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from knowledge_plugin.domains.config import FollowSettings
+from knowledge_plugin.domains.config import FollowSettings, Space
 from knowledge_plugin.domains.follower import DomainFollower
 from knowledge_plugin.domains.prototypes import Prototypes
 from knowledge_plugin.domains.report import StreamReport
@@ -51,15 +51,15 @@ def follow_stream(
     """Let a follower and what it must be compared with go through a stream, and measure each on all domains each time.
 
     Compared are ``"frozen head"`` (fitted on the source, nothing else), ``"nearest class mean"`` of the source,
-    ``"pseudo-labels alone"`` (no replay, no discriminator, nothing kept close), the follower without each of its parts,
-    and ``"joint, with labels"``: a head and an adapter that are trained on the labels of all domains at once, the
-    ceiling.
+    ``"pseudo-labels alone"`` (no replay, no discriminator, nothing kept close), the follower, the same without each of
+    its parts and with its prototypes behind the adapter, and ``"joint, with labels"``: a head and an adapter that are
+    trained on the labels of all domains at once, the ceiling.
 
     Args:
         domains: The labelled source, then the others in the order in which they come.
         classes: Names of the classes.
         settings: Of the follower.
-        variants: Further followers by name, with settings of their own.
+        variants: Further followers by name, with settings of their own, prototypes in the encoder's space.
         hidden: Width of the adapter.
         seed: Of everything random.
 
@@ -79,8 +79,8 @@ def follow_stream(
         "joint, with labels": _likeliest(_joint(domains, classes, settings, hidden, seed)),
     }
     found = {name: [_row(predict, domains)] * len(domains) for name, predict in stay.items()}
-    for name, how in (_parts(settings) | dict(variants or {})).items():
-        follower = DomainFollower(replace(fitted.config)).eval().requires_grad_(False)
+    for name, (how, space) in _systems(settings, variants or {}).items():
+        follower = DomainFollower(replace(fitted.config, space=space)).eval().requires_grad_(False)
         follower.load_state_dict(fitted.state_dict())
         rows = [_row(_likeliest(follower), domains)]
         for i, domain in enumerate(domains[1:], start=1):
@@ -97,15 +97,19 @@ def follow_stream(
     )
 
 
-def _parts(settings: FollowSettings) -> dict[str, FollowSettings]:
-    return {
-        "pseudo-labels alone": replace(settings, replay=0, adversarial=0, keep=0, refresh=0),
+def _systems(
+    settings: FollowSettings, variants: Mapping[str, FollowSettings]
+) -> dict[str, tuple[FollowSettings, Space]]:
+    of_encoder: dict[str, FollowSettings] = {
+        "pseudo-labels alone": replace(settings, replay=0, adversarial=0, keep=0),
         FOLLOWER: settings,
         "  without replay": replace(settings, replay=0),
         "  without the discriminator": replace(settings, adversarial=0),
         "  without pseudo-labels": replace(settings, pseudo=0),
-        "  without keeping close": replace(settings, keep=0),
+        **variants,
     }
+    systems: dict[str, tuple[FollowSettings, Space]] = {name: (how, "encoder") for name, how in of_encoder.items()}
+    return systems | {"  prototypes behind the adapter": (settings, "adapted")}
 
 
 def _joint(
