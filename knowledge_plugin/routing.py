@@ -1,4 +1,4 @@
-"""Several plugins on one frozen model, of which each text gets one: the one that links the most in it."""
+"""Several plugins on one frozen model, whose domains share names: whose a name is, the rest of its text says."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from knowledge_plugin.plugin import KnowledgePlugin
 
 
 class PluginRouter:
-    """Picks for each text the plugin whose linker links the most in it.
+    """Picks plugins by what their linkers link in a text: a name that several have is for the one that links the most.
 
     Plugins that are attached together share a text: where two link the same name, the one that was attached first keeps
     it. That is wrong wherever domains share names, in all texts of the later ones. A router lets the other names of the
@@ -29,8 +29,8 @@ class PluginRouter:
         plugins: By name, or in order; then each is called as its knowledge base, with a number where two are alike.
         by: ``"coverage"``, the share of a text's characters that are linked, or ``"mentions"``, their number; both
             weighted by the scores of the mentions.
-        per: ``"text"`` gives a text as a whole to one plugin, for texts of one domain. ``"mention"`` lets all link,
-            and gives only the names that several of them have to the one that links the most in the text.
+        per: ``"mention"`` (the default) lets all link, and gives only the names that several of them have to the one
+            that links the most in the text. ``"text"`` gives a text as a whole to that one.
         linkers: A linker of your own for some of the names; the others have that of :meth:`KnowledgePlugin.attach`.
 
     Raises:
@@ -49,7 +49,7 @@ class PluginRouter:
         plugins: Mapping[str, KnowledgePlugin] | Sequence[KnowledgePlugin],
         *,
         by: RouteBy = "coverage",
-        per: RoutePer = "text",
+        per: RoutePer = "mention",
         linkers: Mapping[str, Linker] | None = None,
     ) -> None:
         self.plugins = dict(plugins) if isinstance(plugins, Mapping) else _named(plugins)

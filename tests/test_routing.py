@@ -30,7 +30,7 @@ def plugins(model):
 
 @pytest.fixture
 def router(plugins):
-    return PluginRouter(plugins)
+    return PluginRouter(plugins, per="text")
 
 
 def logits(model, tokenizer, texts):
@@ -75,7 +75,7 @@ def test_together_the_first_keeps_a_shared_name_and_routed_it_does_not(router, p
 
 
 def test_per_mention_all_link_and_only_a_shared_name_is_contested(plugins, model, wordpiece):
-    with PluginRouter(plugins, per="mention").attach(model, wordpiece) as routed:
+    with PluginRouter(plugins).attach(model, wordpiece) as routed:
         chosen, mentions = routed.explain("paris, berlin, the river and the harbour")
         assert (chosen, [m.entity_id for m in mentions]) == (
             "ships",
@@ -132,7 +132,7 @@ def test_its_tokenizer_goes_to_worker_processes(router, model, wordpiece):
 def test_plugins_in_order_are_called_as_their_knowledge_bases(plugins, model):
     router = PluginRouter([plugins["ships"], plugins["cities"], make(model, "ships", 5)])
     assert list(router.plugins) == ["ships", "cities", "ships-2"]
-    assert repr(router) == "PluginRouter(ships, cities, ships-2, by='coverage', per='text')"
+    assert repr(router) == "PluginRouter(ships, cities, ships-2, by='coverage', per='mention')"
     assert router.choose(["paris"]) == ["ships"]
 
 

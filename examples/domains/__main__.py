@@ -21,7 +21,7 @@ from examples.domains import routing
 from examples.domains.tables import routing_table
 
 
-def main(arguments: list[str] | None = None, settings: routing.Settings | None = None) -> None:
+def main(arguments: list[str] | None = None, *, routing_settings: routing.Settings | None = None) -> None:
     """Run for some seeds, and print tables in Markdown."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.domains", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None, settings: routing.Settings | None =
         def say(what: str, began: float = began) -> None:
             print(f"[{time.monotonic() - began:.0f} s] {what}", file=sys.stderr, flush=True)
 
-        outcomes[seed] = routing.run(settings or routing.Settings(), seed, say)
+        outcomes[seed] = routing.run(routing_settings or routing.Settings(), seed, say)
         say("done")
         print(f"\nSeed {seed}\n\n{routing_table([outcomes[seed]])}", flush=True)
     if len(outcomes) > 1:

@@ -22,6 +22,7 @@ from knowledge_plugin.evaluation import controls
 from knowledge_plugin.evaluation.bootstrap import Bootstrap
 from knowledge_plugin.evaluation.metrics import SummedOutcomes, find_metric
 from knowledge_plugin.linking import Mention
+from knowledge_plugin.linking.routing import RouteBy
 from knowledge_plugin.routing import PluginRouter
 
 Rows = Sequence[Mapping[str, Any]]
@@ -80,8 +81,8 @@ def run(settings: Settings, seed: int, say: Callable[[str], None] = lambda _: No
         "no plugin": bench.answers(None),
         "the plugin of the text's domain, by hand": bench.by_hand(plugins, lambda domain: domain),
         "all attached together": bench.answers(_together(plugins)),
-        "routed per text": bench.answers(PluginRouter(plugins).attach),
-        "routed per mention": bench.answers(PluginRouter(plugins, per="mention").attach),
+        "routed per text": bench.answers(PluginRouter(plugins, per="text").attach),
+        "routed per mention": bench.answers(PluginRouter(plugins).attach),
         "one of those that link something, at random": bench.answers(_at_random(plugins, seed)),
         "the plugin of another domain, by hand": bench.by_hand(plugins, _next),
         "one plugin of all domains, by prior": bench.answers(whole.attach),
@@ -93,7 +94,8 @@ def run(settings: Settings, seed: int, say: Callable[[str], None] = lambda _: No
     }
     texts = [row["text"] for row in bench.rows]
     chosen = {}
-    for by in ("coverage", "mentions"):
+    ways: tuple[RouteBy, ...] = ("coverage", "mentions")
+    for by in ways:
         names = PluginRouter(plugins, by=by).choose(texts)
         right = [name == row["thing"].domain for name, row in zip(names, bench.rows, strict=True)]
         chosen[f"by {by}"] = bench.shares(np.array(right))
@@ -234,7 +236,7 @@ def _with(plugins: Mapping[str, KnowledgePlugin], control: Callable[..., Knowled
         name: KnowledgePlugin(plugin.config, plugin.mapping, control(plugin.knowledge_base, seed))
         for name, plugin in plugins.items()
     }
-    return PluginRouter(others, per="mention")
+    return PluginRouter(others)
 
 
 def _next(domain: str) -> str:

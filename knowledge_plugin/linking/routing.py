@@ -1,4 +1,4 @@
-"""Which of several linkers a text is for: the one that finds the most in it."""
+"""Which of several linkers a text, or a name in it, is for: the one that finds the most in the text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RoutePer = Literal["text", "mention"]
 
 
 class LinkRouter:
-    """Gives each text to one of several linkers, by what each of them links in it.
+    """Chooses among several linkers, by what each of them links in a text.
 
     The score of a linker in a text is::
 
@@ -30,8 +30,8 @@ class LinkRouter:
     Args:
         linkers: By name, in order.
         by: ``"coverage"`` or ``"mentions"``.
-        per: ``"text"`` gives a text as a whole to one linker. ``"mention"`` lets all link, and gives a name that
-            several of them link to the one with the highest score in that text.
+        per: ``"mention"`` (the default) lets all link, and gives a name that several of them link to the one with the
+            highest score in that text. ``"text"`` gives a text as a whole to one linker.
         known: For each name, whether an entity is known; mentions of others do not count. A name that is missing
             knows all.
 
@@ -53,7 +53,7 @@ class LinkRouter:
         linkers: Mapping[str, Linker],
         *,
         by: RouteBy = "coverage",
-        per: RoutePer = "text",
+        per: RoutePer = "mention",
         known: Mapping[str, Callable[[str], bool]] | None = None,
     ) -> None:
         if not linkers:

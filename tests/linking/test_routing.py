@@ -64,8 +64,8 @@ def test_mentions_of_unknown_entities_do_not_count():
     assert router.choose(["Mercury", "Venus"]) == ["metals", "planets"]
 
 
-def test_a_routed_linker_lets_through_what_is_for_it():
-    router = LinkRouter({"planets": PLANETS, "metals": METALS})
+def test_per_text_a_routed_linker_lets_through_what_is_for_it():
+    router = LinkRouter({"planets": PLANETS, "metals": METALS}, per="text")
     texts = ["Mercury and lead", "Mercury", "the sea"]
     found = {name: router.linker(name)(texts) for name in router.linkers}
     assert [[m.entity_id for m in row] for row in found["planets"]] == [[], ["x:Mercury"], []]
@@ -76,7 +76,7 @@ def test_a_routed_linker_lets_through_what_is_for_it():
 
 @given(st.lists(st.lists(st.sampled_from(["Mercury", "Venus", "lead", "sea"]), max_size=5).map(" ".join), max_size=5))
 def test_each_text_is_judged_for_itself(texts):
-    router = LinkRouter({"planets": PLANETS, "metals": METALS})
+    router = LinkRouter({"planets": PLANETS, "metals": METALS}, per="text")
     whole = router.choose(texts)
     assert whole == [router.choose([text])[0] for text in texts]
     for name in router.linkers:
@@ -86,7 +86,7 @@ def test_each_text_is_judged_for_itself(texts):
 
 @given(st.lists(st.sampled_from(["Mercury", "Venus", "lead", "sea"]), max_size=5).map(" ".join))
 def test_per_mention_every_name_is_linked_once_and_by_whoever_has_it(text):
-    router = LinkRouter({"planets": PLANETS, "metals": METALS}, per="mention")
+    router = LinkRouter({"planets": PLANETS, "metals": METALS})
     found = {name: router.linker(name)([text])[0] for name in router.linkers}
     names = sorted(m.entity_id for row in found.values() for m in row)
     assert names == sorted(f"x:{w}" for w in {"Mercury", "Venus", "lead"} if w in text)
@@ -98,7 +98,7 @@ def test_per_mention_every_name_is_linked_once_and_by_whoever_has_it(text):
 def test_per_mention_what_is_dropped_takes_no_place():
     # bc is in the way of ab and goes; cd is in the way of bc alone, and stays.
     linkers = {"whole": Finds(ab=1.0), "part": Finds(bc=0.2), "tail": Finds(cd=0.1)}
-    router = LinkRouter(linkers, per="mention")
+    router = LinkRouter(linkers)
     assert [m.entity_id for m in router.linker("part")(["abcd"])[0]] == []
     assert [m.entity_id for m in router.linker("tail")(["abcd"])[0]] == ["x:cd"]
 
