@@ -2,6 +2,7 @@
 
 from knowledge_plugin.domains.config import FollowedConfig, FollowerConfig, FollowSettings
 from knowledge_plugin.domains.follower import DomainFollower
+from knowledge_plugin.domains.pooling import pooled_features
 from knowledge_plugin.domains.prototypes import Prototypes
 from knowledge_plugin.domains.report import StreamReport
 from knowledge_plugin.domains.stream import Domain, follow_stream
@@ -15,4 +16,5 @@ __all__ = [
     "Prototypes",
     "StreamReport",
     "follow_stream",
+    "pooled_features",
 ]

@@ -41,9 +41,9 @@ class FollowSettings:
             it is learned, from 0 to 1.
     """
 
-    steps: int = 300
+    steps: int = 200
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     replay: float = 1.0
     adversarial: float = 0.1
     pseudo: float = 1.0
