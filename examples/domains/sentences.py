@@ -12,8 +12,13 @@ from knowledge_plugin.domains import Domain, pooled_features
 
 CLASSES = ("complaint", "praise")
 
-# Things, and what is said of them when they are bad and when they are good. "Long", "quiet", "small", "hot", "light" and
-# others are praise in one domain and a complaint in another: no list of words knows all domains.
+# Said of anything. A quarter of all sentences says nothing else, half say it beside a word of the domain, and a quarter
+# has the domain's word alone: what a word of a domain means can be learned from the company that it keeps.
+BAD = "bad awful terrible disappointing horrible poor"
+GOOD = "good great excellent wonderful perfect lovely"
+
+# Things, and what is said of them when they are bad and when they are good. "Long", "quiet", "small", "hot" and
+# more are praise in one domain and a complaint in another: no list of words knows all domains.
 DOMAINS: dict[str, tuple[str, str, str]] = {
     "films": (
         "film plot cast ending script scene sequel picture",
@@ -54,17 +59,19 @@ PATTERNS = (
 
 
 def sentences(domain: str, rows: int, seed: int) -> list[tuple[str, int]]:
-    """Return different sentences with their classes, at most as many as there are: 8 things, 20 words, 8 patterns."""
-    things, bad, good = (words.split() for words in DOMAINS[domain])
-    every = [
-        (pattern.format(thing=thing, word=word), label)
-        for label, words in enumerate((bad, good))
-        for word in words
-        for thing in things
-        for pattern in PATTERNS
-    ]
-    random.Random(f"{domain} {seed}").shuffle(every)
-    return every[:rows]
+    """Return different sentences with their classes, which are equally frequent."""
+    rng = random.Random(f"{domain} {seed}")
+    things, *own = (words.split() for words in DOMAINS[domain])
+    of_all = BAD.split(), GOOD.split()
+    found: dict[str, int] = {}
+    while len(found) < rows:
+        label = len(found) % 2
+        word, anywhere = rng.choice(own[label]), rng.choice(of_all[label])
+        said = rng.choice((word, anywhere, f"{anywhere} and {word}", f"{word} and {anywhere}"))
+        found[rng.choice(PATTERNS).format(thing=rng.choice(things), word=said)] = label
+    drawn = list(found.items())
+    rng.shuffle(drawn)
+    return drawn
 
 
 def make_stream(rows: int, seed: int) -> list[Domain]:
