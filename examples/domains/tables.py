@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from examples.domains.names import DOMAINS, KINDS
 from examples.domains.routing import Outcome, Share
+from examples.domains.stream import MEASURES, measures
+from knowledge_plugin.domains import StreamReport
 
 
 def routing_table(outcomes: Sequence[Outcome]) -> str:
@@ -22,20 +24,33 @@ def routing_table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _cell(shares: Sequence[Share | float]) -> str:
+def stream_table(seeds: Mapping[int, Mapping[str, StreamReport]], order: str) -> str:
+    """Lay out what systems came to in one order of the stream, as means over seeds with the lowest and the highest."""
+    reports = [reports[order] for reports in seeds.values()]
+    lines = [_row(["system", *MEASURES]), "|---|" + "--:|" * len(MEASURES)]
+    for system in reports[0].accuracy:
+        found = [measures(report, system) for report in reports]
+        signed = {name: name not in ("final", "on arrival") for name in MEASURES}
+        lines.append(_row([system.rstrip(), *(_cell([f[name] for f in found], signed[name]) for name in MEASURES)]))
+    asked = ", ".join(f"{seed}: {sum(report.rows)}" for seed, report in zip(seeds, reports, strict=True))
+    widest = max(report.margin(system) for report in reports for system in report.accuracy)
+    lines += [
+        "",
+        f"rows asked by seed: {asked}; 95 % intervals of a final are at most {100 * widest:.1f} to either side",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(shares: Sequence[Share | float], signed: bool = False) -> str:
+    sign = "+" if signed else ""
     values = [share.value if isinstance(share, Share) else share for share in shares]
-    first = shares[0]
+    first, mean = shares[0], 100 * sum(values) / len(values)
     if len(shares) > 1:
-        return f"{100 * sum(values) / len(values):.1f} ({100 * min(values):.1f} to {100 * max(values):.1f})"
+        return f"{mean:{sign}.1f} ({100 * min(values):{sign}.1f} to {100 * max(values):{sign}.1f})"
     if isinstance(first, Share) and first.low is not None and first.high is not None:
-        return f"{100 * first.value:.1f} ({100 * first.low:.1f} to {100 * first.high:.1f})"
-    return f"{100 * values[0]:.1f}"
+        return f"{mean:.1f} ({100 * first.low:.1f} to {100 * first.high:.1f})"
+    return f"{mean:{sign}.1f}"
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def mean_row(name: str, by_column: Mapping[str, Sequence[float]]) -> str:
-    """Return a row of means over runs, with the lowest and the highest."""
-    return _row([name, *(_cell(list(values)) for values in by_column.values())])

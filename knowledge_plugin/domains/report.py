@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,6 +44,12 @@ class StreamReport:
     def final(self, system: str) -> float:
         """Return the mean accuracy over all domains, once all were followed."""
         return _mean(self.accuracy[system][-1])
+
+    def margin(self, system: str) -> float:
+        """Return half the width of the 95 % interval of :meth:`final`, by the normal approximation over rows asked."""
+        shares = self.accuracy[system][-1]
+        variance = sum(share * (1 - share) / rows for share, rows in zip(shares, self.rows, strict=True))
+        return 1.96 * math.sqrt(variance) / len(shares)
 
     def arrival(self, system: str) -> float:
         """Return the mean accuracy on each unlabelled domain right after it was followed."""
@@ -90,6 +97,7 @@ class StreamReport:
         computed = {
             name: {
                 "final": self.final(name),
+                "margin": self.margin(name),
                 "on arrival": self.arrival(name),
                 "backward": self.backward(name),
                 "forward": self.forward(name),
@@ -119,7 +127,7 @@ class StreamReport:
         return [
             [
                 name,
-                f"{100 * self.final(name):.1f}",
+                f"{100 * self.final(name):.1f} ± {100 * self.margin(name):.1f}",
                 f"{100 * self.arrival(name):.1f}",
                 f"{100 * self.backward(name):+.1f}",
                 f"{100 * self.forward(name):+.1f}",

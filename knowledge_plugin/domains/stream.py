@@ -14,6 +14,7 @@ from knowledge_plugin.domains.report import StreamReport
 from knowledge_plugin.errors import TrainingError
 
 FROZEN, FOLLOWER = "frozen head", "follower"
+_HEARD = 0.3  # strength of a discriminator where the settings have none
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def follow_stream(
     """Let a follower and what it must be compared with go through a stream, and measure each on all domains each time.
 
     Compared are ``"frozen head"`` (fitted on the source, nothing else), ``"nearest class mean"`` of the source,
-    ``"pseudo-labels alone"`` (no replay, no discriminator, nothing kept close), the follower, the same without each of
-    its parts and with its prototypes behind the adapter, and ``"joint, with labels"``: a head and an adapter that are
-    trained on the labels of all domains at once, the ceiling.
+    ``"pseudo-labels alone"`` (no replay, no discriminator, nothing kept close), the follower and its parts, ALeN as we
+    reconstruct it (prototypes behind the adapter, a discriminator), and ``"joint, with labels"``: a head and an adapter
+    that are trained on the labels of all domains at once, the ceiling.
 
     Args:
         domains: The labelled source, then the others in the order in which they come.
@@ -100,16 +101,21 @@ def follow_stream(
 def _systems(
     settings: FollowSettings, variants: Mapping[str, FollowSettings]
 ) -> dict[str, tuple[FollowSettings, Space]]:
+    heard = replace(settings, adversarial=settings.adversarial or _HEARD)
     of_encoder: dict[str, FollowSettings] = {
         "pseudo-labels alone": replace(settings, replay=0, adversarial=0, keep=0),
         FOLLOWER: settings,
         "  without replay": replace(settings, replay=0),
-        "  without the discriminator": replace(settings, adversarial=0),
         "  without pseudo-labels": replace(settings, pseudo=0),
+        "  with the discriminator": heard,
         **variants,
     }
     systems: dict[str, tuple[FollowSettings, Space]] = {name: (how, "encoder") for name, how in of_encoder.items()}
-    return systems | {"  prototypes behind the adapter": (settings, "adapted")}
+    return systems | {
+        "ALeN, as reconstructed": (heard, "adapted"),
+        "  without replay ": (replace(heard, replay=0), "adapted"),
+        "  without the discriminator": (replace(heard, adversarial=0), "adapted"),
+    }
 
 
 def _joint(
