@@ -76,7 +76,7 @@ def _control(
     domains: Sequence[Domain], classes: Sequence[str], how: FollowSettings, seed: int,
     instead: Callable[[torch.Tensor, int], torch.Tensor] | None,
 ) -> tuple[tuple[float, ...], ...]:  # fmt: skip
-    """Return the matrix of a follower that is given something else than its domains, or whose prototypes are others'."""
+    """Return the matrix of a follower that is given something else than its domains, or has prototypes of others."""
     source = domains[0]
     follower = DomainFollower.for_features(source.features.shape[1], classes, seed=seed)
     follower.fit(source.features, source.labels, how, seed=seed)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.config import CONFIG_NAME, MAX_HISTORY, read_config, to_json
+from knowledge_plugin.domains.batches import Batches
 from knowledge_plugin.domains.config import FollowedConfig, FollowerConfig, FollowSettings, Space
 from knowledge_plugin.domains.layers import Adapter, Discriminator
 from knowledge_plugin.domains.prototypes import Prototypes
@@ -145,7 +147,7 @@ class DomainFollower(Network):
         self._discriminate(f, labels, prototypes)
         generator = torch.Generator().manual_seed(seed)
         trained = [*self.head.parameters(), *prototypes.parameters()]
-        batches = _Batches(len(f), settings, [*trained, *(self.adapter.parameters() if adapt else ())], generator)
+        batches = Batches(len(f), settings, [*trained, *(self.adapter.parameters() if adapt else ())], generator)
         for rows in batches:
             adapted = self.adapter(f[rows])
             z, of_z = prototypes.sample(settings.batch_size, generator)
@@ -186,8 +188,9 @@ class DomainFollower(Network):
             raise TrainingError("expected a fitted follower. Type: follower.fit(features, labels), then follow(...)")
         if len(self.config.history) >= MAX_HISTORY:
             raise TrainingError(f"expected a history of fewer than {MAX_HISTORY} domains. Fit a new follower.")
+        features = self._checked(features)
         followed = FollowedConfig(name or f"domain {len(self.config.history)}", len(features))
-        f = self._scaled(self._checked(features))
+        f = self._scaled(features)
         before, domains = copy.deepcopy(self.state_dict()), len(self.prototypes)
         try:
             self._follow(f, settings, seed)
@@ -207,7 +210,7 @@ class DomainFollower(Network):
             discriminator = Discriminator(self.config.dim).to(self.device)
         before = copy.deepcopy(self.adapter)
         in_encoder = self.config.space == "encoder"
-        batches = _Batches(
+        batches = Batches(
             len(f),
             settings,
             [*self.adapter.parameters(), *self.head.parameters(), *discriminator.parameters()],
@@ -233,16 +236,17 @@ class DomainFollower(Network):
             pseudo, sure = self._confident(f, settings.confident)
             if in_encoder:
                 # Of a class that is not there, what was there last.
-                self.prototypes.append(copy.deepcopy(self.prototypes[-1]))
-                self.prototypes[-1].refresh(f, pseudo, rate=1)
+                latest = copy.deepcopy(self._gaussians[-1])
+                latest.refresh(f, pseudo, rate=1)
+                self.prototypes.append(latest)
             else:
-                self.prototypes[0].refresh(self.adapter(f)[sure], pseudo[sure], settings.refresh)
+                self._gaussians[0].refresh(self.adapter(f)[sure], pseudo[sure], settings.refresh)
 
     @torch.no_grad()
     def _replay(self, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw from all prototypes about ``count`` features and their classes, at least one of each."""
-        each = max(len(self.config.classes), count // len(self.prototypes))
-        drawn = [prototypes.sample(each, generator) for prototypes in self.prototypes]
+        each = max(len(self.config.classes), count // len(self._gaussians))
+        drawn = [prototypes.sample(each, generator) for prototypes in self._gaussians]
         return torch.cat([z for z, _ in drawn]), torch.cat([labels for _, labels in drawn])
 
     @torch.no_grad()
@@ -322,6 +326,9 @@ class DomainFollower(Network):
             )
         follower = cls(replace(config, files={})).eval()
         follower.load(folder / WEIGHTS_NAME)
+        priors = torch.stack([prototypes.prior for prototypes in follower._gaussians])
+        if not (bool((follower.scale > 0).all()) and bool((priors >= 0).all())):
+            raise MappingError(f"{folder / WEIGHTS_NAME}: expected scales above 0 and priors from 0 up. Save it again.")
         return follower.requires_grad_(False)
 
     # ---- its parts -----------------------------------------------------------------------------------------------
@@ -336,6 +343,10 @@ class DomainFollower(Network):
 
     def _remember(self, followed: FollowedConfig) -> None:
         self.config = replace(self.config, history=[*self.config.history, followed])
+
+    @property
+    def _gaussians(self) -> list[Prototypes]:
+        return cast(list[Prototypes], list(self.prototypes))
 
     def _scaled(self, features: torch.Tensor) -> torch.Tensor:
         return (features - self.center) / self.scale
@@ -357,33 +368,3 @@ class DomainFollower(Network):
             raise TrainingError(f"labels: expected numbers of {classes} classes from 0, found {int(labels.min())} to "
                                 f"{int(labels.max())}.")  # fmt: skip
         return labels.to(self.device, torch.int64)
-
-
-class _Batches:
-    """Numbers of rows in random order, as many batches as there are steps, and the optimizer's step after each."""
-
-    def __init__(
-        self, rows: int, settings: FollowSettings, trained: Iterable[nn.Parameter], generator: torch.Generator
-    ) -> None:
-        self.rows, self.settings, self.generator = rows, settings, generator
-        self.trained = list(trained)
-        for parameter in self.trained:
-            parameter.requires_grad_(True)
-        self.optimizer = torch.optim.Adam(self.trained, lr=settings.learning_rate)
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        waiting = torch.empty(0, dtype=torch.int64)
-        try:
-            for _ in range(self.settings.steps):
-                if len(waiting) < min(self.rows, self.settings.batch_size):
-                    waiting = torch.randperm(self.rows, generator=self.generator)
-                yield waiting[: self.settings.batch_size]
-                waiting = waiting[self.settings.batch_size :]
-        finally:
-            for parameter in self.trained:
-                parameter.requires_grad_(False)
-
-    def step(self, loss: torch.Tensor) -> None:
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
