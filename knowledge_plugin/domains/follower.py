@@ -253,7 +253,7 @@ class DomainFollower(Network):
     def _confident(self, f: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a pseudo-label of each row and whether it is believed: of each class the surest ``share``."""
         sureness, pseudo = self.head(self.adapter(f)).softmax(-1).max(-1)
-        sure = torch.zeros(len(f), dtype=torch.bool)
+        sure = torch.zeros(len(f), dtype=torch.bool, device=f.device)
         for label in pseudo.unique().tolist():
             rows = (pseudo == label).nonzero()[:, 0]
             sure[rows[sureness[rows].argsort(descending=True)[: math.ceil(share * len(rows))]]] = True
