@@ -60,7 +60,7 @@ def test_spaces_that_are_none(folder, value):
 
 
 def test_widths_that_would_fill_the_memory_are_refused_before_it_is_taken(folder):
-    edit_config(folder, dim=2**16, hidden=2**11)
+    edit_config(folder, dim=2**16, hidden=2**10)
     refused(folder, MappingError)
     edit_config(folder, dim=2**16, hidden=2**16)
     refused(folder, ConfigError)

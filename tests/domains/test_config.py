@@ -18,8 +18,8 @@ def test_it_knows_how_many_numbers_the_file_holds(space, domains):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"classes": ["a"]}, {"classes": ["a", "a"]}, {"dim": 0}, {"hidden": 0}, {"space": "moon"}, {"dim": 2**16, "hidden": 2**16},
-     {"classes": [1, 2]}, {"history": [{"name": "a", "rows": 0}]}, {"dim": True}],
+    [{"classes": ["a"]}, {"classes": ["a", "a"]}, {"dim": 0}, {"hidden": 0}, {"space": "moon"}, {"classes": [1, 2]},
+     {"dim": 2**16, "hidden": 2**16}, {"history": [{"name": "a", "rows": 0}]}, {"dim": True}],
 )  # fmt: skip
 def test_what_is_out_of_bounds_is_refused(changes):
     with pytest.raises(ConfigError):

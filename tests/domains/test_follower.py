@@ -27,15 +27,22 @@ def test_the_source_is_learned_and_the_adapter_rests(follower):
     assert [(d.name, d.rows, d.labelled) for d in follower.config.history] == [("source", 80, True)]
 
 
-def test_it_follows_a_domain_that_moves_away_step_by_step():
-    # Known: after four steps of 1.2 all rows but a few lie on the right of the source's boundary.
-    shifts = [1.2, 2.4, 3.6, 4.8]
+def turned(degrees: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    features, labels = classes(seed=seed)
+    angle = torch.tensor(degrees).deg2rad()
+    turn = torch.eye(4)
+    turn[:2, :2] = torch.stack([torch.stack([angle.cos(), angle.sin()]), torch.stack([-angle.sin(), angle.cos()])])
+    return features @ turn, labels
+
+
+def test_it_follows_a_domain_that_turns_away_step_by_step():
+    # Known: turned by 100 degrees, classes lie on the wrong sides of the source's boundary, and 25 at a time never do.
     frozen, follower = fitted(), fitted()
-    for i, shift in enumerate(shifts):
-        follower.follow(classes(shift, seed=i + 1)[0], replace(QUICK, steps=60), seed=i)
-    last = classes(4.8, seed=50)
-    assert share_right(frozen, *last) < 0.6
-    assert share_right(follower, *last) > 0.9
+    for i, degrees in enumerate((25.0, 50.0, 75.0, 100.0)):
+        follower.follow(turned(degrees, seed=i + 1)[0], replace(QUICK, steps=60), seed=i)
+    for degrees, least in ((0.0, 0.95), (50.0, 0.95), (100.0, 0.8)):
+        assert share_right(follower, *turned(degrees, seed=50)) > least
+    assert share_right(frozen, *turned(100.0, seed=50)) < 0.5
 
 
 def test_replay_keeps_what_pseudo_labels_alone_forget():

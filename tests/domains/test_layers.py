@@ -32,10 +32,10 @@ def test_what_is_adapted_gets_the_gradient_reversed_and_the_discriminator_does_n
 def test_trained_against_each_other_the_adapter_brings_a_domain_to_where_samples_are():
     torch.manual_seed(0)
     adapter, discriminator = Adapter(2, 16), Discriminator(2)
-    optimizer = torch.optim.Adam([*adapter.parameters(), *discriminator.parameters()], lr=1e-2)
+    optimizer = torch.optim.Adam([*adapter.parameters(), *discriminator.parameters()], lr=3e-3)
     new = 0.5 * torch.randn(200, 2) + 2
     before = new.mean(0).norm()
-    for _ in range(150):
+    for _ in range(400):
         optimizer.zero_grad()
         discriminator.loss(0.5 * torch.randn(200, 2), adapter(new), 1.0).backward()
         optimizer.step()
