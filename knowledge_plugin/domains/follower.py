@@ -56,7 +56,7 @@ class DomainFollower(Network):
         >>> features = torch.tensor([[0.0, 1.0], [0.1, 1.1], [1.0, 0.0], [1.1, 0.1]])
         >>> labels = torch.tensor([0, 0, 1, 1])
         >>> follower = DomainFollower.for_features(2, ["north", "south"])
-        >>> follower.fit(features, labels).follow(features + 0.2).predict(features)
+        >>> follower.fit(features, labels, FollowSettings(steps=20)).follow(features + 0.2).predict(features)
         ['north', 'north', 'south', 'south']
     """
 
