@@ -2,7 +2,8 @@
 
 ``routing``: one frozen checkpoint, a plugin for each of three invented domains that share names, switched by hand,
 attached together, and routed by what they link. ``drift``: a follower on an invented stream of features that turn away
-from their source. ``sentences``: the same on invented reviews, read by all-MiniLM-L6-v2.
+from their source. ``sentences``: the same on invented reviews, read by all-MiniLM-L6-v2. ``apart``: on such reviews
+whose domains share no words.
 
 A minute or two a seed on one thread. ``--json FILE`` keeps every figure.
 """

@@ -58,8 +58,15 @@ PATTERNS = (
 )
 
 
-def sentences(domain: str, rows: int, seed: int) -> list[tuple[str, int]]:
-    """Return different sentences with their classes, which are equally frequent."""
+def sentences(domain: str, rows: int, seed: int, *, apart: bool = False) -> list[tuple[str, int]]:
+    """Return different sentences with their classes, which are equally frequent.
+
+    Args:
+        domain: Of which domain.
+        rows: How many.
+        seed: The same one makes the same sentences.
+        apart: Leave out the words that are said of anything, so that domains share none.
+    """
     rng = random.Random(f"{domain} {seed}")
     things, *own = (words.split() for words in DOMAINS[domain])
     of_all = BAD.split(), GOOD.split()
@@ -68,19 +75,20 @@ def sentences(domain: str, rows: int, seed: int) -> list[tuple[str, int]]:
         label = len(found) % 2
         word, anywhere = rng.choice(own[label]), rng.choice(of_all[label])
         said = rng.choice((word, anywhere, f"{anywhere} and {word}", f"{word} and {anywhere}"))
+        said = word if apart else said
         found[rng.choice(PATTERNS).format(thing=rng.choice(things), word=said)] = label
     drawn = list(found.items())
     rng.shuffle(drawn)
     return drawn
 
 
-def make_stream(rows: int, seed: int) -> list[Domain]:
+def make_stream(rows: int, seed: int, *, apart: bool = False) -> list[Domain]:
     """Return the domains as features of all-MiniLM-L6-v2: of each ``rows`` to learn from and as many others to ask."""
     model = AutoModel.from_pretrained(model_folder()).eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(model_folder())
     found = []
     for domain in DOMAINS:
-        drawn = sentences(domain, 2 * rows, seed)
+        drawn = sentences(domain, 2 * rows, seed, apart=apart)
         features = pooled_features(model, tokenizer, [text for text, _ in drawn])
         labels = torch.tensor([label for _, label in drawn])
         found.append(Domain(domain, features[:rows], labels[:rows], features[rows:], labels[rows:]))

@@ -12,7 +12,7 @@ from examples.domains import drift, sentences
 from knowledge_plugin.domains import Domain, DomainFollower, FollowSettings, Prototypes, StreamReport, follow_stream
 from knowledge_plugin.domains.stream import FOLLOWER
 
-KINDS = ("drift", "sentences")
+KINDS = ("drift", "sentences", "apart")
 ORDERS = ("as it drifts", "backwards", "at random")
 MEASURES = ("final", "on arrival", "backward", "forward", "gain")
 
@@ -45,10 +45,11 @@ def run(
         domains, how = drift.make_stream(**of_source, seed=seed), settings.of_drift
         classes: Sequence[str] = [f"class {i}" for i in range(settings.classes)]
     else:
-        domains, how = sentences.make_stream(settings.sentences, seed), settings.of_sentences
+        domains, how = sentences.make_stream(settings.sentences, seed, apart=kind == "apart"), settings.of_sentences
         classes = sentences.CLASSES
     reports = {}
-    for order in settings.orders:
+    # Where nothing leads from one domain to the next, their order says nothing.
+    for order in settings.orders[:1] if kind == "apart" else settings.orders:
         say(f"following it {order}")
         ordered = _ordered(domains, order, seed)
         report = follow_stream(ordered, classes, settings=how, seed=seed)

@@ -129,6 +129,8 @@ def test_sentences_are_of_their_domain_and_class():
             assert words & {*(bad, good)[label].split(), *(sentences.BAD, sentences.GOOD)[label].split()}
             assert not words & {*(bad, good)[1 - label].split(), *(sentences.BAD, sentences.GOOD)[1 - label].split()}
     assert sentences.sentences("films", 5, 0) == sentences.sentences("films", 5, 0)
+    apart = {word for text, _ in sentences.sentences("films", 60, 0, apart=True) for word in text.split()}
+    assert not apart & {*sentences.BAD.split(), *sentences.GOOD.split()}
 
 
 def test_some_words_are_praise_here_and_a_complaint_there():
