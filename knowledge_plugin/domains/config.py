@@ -32,7 +32,7 @@ class FollowSettings:
         batch_size: Rows a step, and as many samples of prototypes.
         learning_rate: Of Adam. Wide features want less: 1e-4 for the 384 numbers of a sentence encoder.
         replay: Weight of the cross-entropy on samples of the prototypes.
-        adversarial: Strength of the reversed gradient of the discriminator. Off: 0.3 gained a point at most where it was
+        adversarial: Strength of the reversed gradient of the discriminator. Off: 0.3 gained about a point where it was
             measured, and 1 harms wide features (docs/domains.md).
         pseudo: Weight of the cross-entropy on confident pseudo-labels.
         keep: Weight of the mean squared distance to what the adapter made before: of replayed features in the space
