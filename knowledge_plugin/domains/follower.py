@@ -129,8 +129,8 @@ class DomainFollower(Network):
             Itself.
 
         Raises:
-            TrainingError: Features or labels of another shape or out of bounds, a class without members, or a source
-                after others: what was learned before would be lost.
+            TrainingError: Features or labels of another shape or out of bounds, a class without members, training has
+                diverged, or a source after others: what was learned before would be lost.
         """
         settings = settings or FollowSettings()
         if self.config.history:
@@ -139,8 +139,10 @@ class DomainFollower(Network):
                 "Type: DomainFollower.for_features(...).fit(features, labels)"
             )
         features, labels = self._checked(features), self._checked_labels(labels, len(features))
+        spread = features.std(0, unbiased=False)
         self.center.copy_(features.mean(0))
-        self.scale.copy_(features.std(0, unbiased=False).clamp(min=1e-6))
+        # What never varies in the source must not become huge when it does in another domain.
+        self.scale.copy_(torch.where(spread > 1e-6, spread, 1.0))
         f = self._scaled(features)
         prototypes = Prototypes.of(f, labels, len(self.config.classes))
         self.prototypes = nn.ModuleList([prototypes])
@@ -157,6 +159,7 @@ class DomainFollower(Network):
             own = prototypes.log_prob(f[rows]).gather(1, labels[rows][:, None])
             loss = loss - own.mean() / self.config.dim
             batches.step(loss + functional.cross_entropy(prototypes.logits(f[rows]), labels[rows]))
+        self._check_converged("fit it again")
         self._remember(FollowedConfig(name, len(features), labelled=True))
         return self
 
@@ -194,8 +197,7 @@ class DomainFollower(Network):
         before, domains = copy.deepcopy(self.state_dict()), len(self.prototypes)
         try:
             self._follow(f, settings, seed)
-            if not all(bool(tensor.isfinite().all()) for tensor in self.state_dict().values()):
-                raise TrainingError("training has diverged. Type a smaller learning_rate; the follower is as before.")
+            self._check_converged("the follower is as before")
         except BaseException:
             self.prototypes = self.prototypes[:domains]
             self.load_state_dict(before)
@@ -340,6 +342,10 @@ class DomainFollower(Network):
         precision = 1 / (f - mu[labels]).var(0, unbiased=False).clamp(min=1e-3)
         self.head.weight.copy_(mu * precision)
         self.head.bias.copy_(prototypes.prior.log() - 0.5 * (mu.square() * precision).sum(-1))
+
+    def _check_converged(self, what_now: str) -> None:
+        if not all(bool(tensor.isfinite().all()) for tensor in self.state_dict().values()):
+            raise TrainingError(f"training has diverged. Type FollowSettings(learning_rate=1e-4) or less; {what_now}.")
 
     def _remember(self, followed: FollowedConfig) -> None:
         self.config = replace(self.config, history=[*self.config.history, followed])

@@ -52,7 +52,8 @@ def follow_stream(
     """Let a follower and what it must be compared with go through a stream, and measure each on all domains each time.
 
     Compared are ``"frozen head"`` (fitted on the source, nothing else), ``"nearest class mean"`` of the source,
-    ``"pseudo-labels alone"`` (no replay, no discriminator, nothing kept close), the follower and its parts, ALeN as we
+    ``"pseudo-labels alone"`` (no replay, no discriminator, nothing kept close), the follower and its parts (``"replay
+    kept close alone"``: the adapter does to samples what it did before, but the head is not asked for them), ALeN as we
     reconstruct it (prototypes behind the adapter, a discriminator), and ``"joint, with labels"``: a head and an adapter
     that are trained on the labels of all domains at once, the ceiling.
 
@@ -105,7 +106,7 @@ def _systems(
     of_encoder: dict[str, FollowSettings] = {
         "pseudo-labels alone": replace(settings, replay=0, adversarial=0, keep=0),
         FOLLOWER: settings,
-        "  without replay": replace(settings, replay=0),
+        "  replay kept close alone": replace(settings, replay=0),
         "  without pseudo-labels": replace(settings, pseudo=0),
         "  with the discriminator": heard,
         **variants,
@@ -113,7 +114,7 @@ def _systems(
     systems: dict[str, tuple[FollowSettings, Space]] = {name: (how, "encoder") for name, how in of_encoder.items()}
     return systems | {
         "ALeN, as reconstructed": (heard, "adapted"),
-        "  without replay ": (replace(heard, replay=0), "adapted"),
+        "  without replay": (replace(heard, replay=0), "adapted"),
         "  without the discriminator": (replace(heard, adversarial=0), "adapted"),
     }
 

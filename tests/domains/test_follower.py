@@ -126,6 +126,23 @@ def test_what_diverges_changes_nothing(follower):
     assert len(follower.config.history) == 1
 
 
+def test_a_fit_that_diverges_can_be_done_again():
+    follower = DomainFollower.for_features(4, ["left", "right"], hidden=8)
+    with pytest.raises(TrainingError, match="diverged"):
+        follower.fit(*classes(), replace(QUICK, learning_rate=1e30))
+    assert follower.config.history == []
+    assert share_right(follower.fit(*classes(), QUICK), *classes(seed=7)) == 1
+
+
+def test_what_never_varied_in_the_source_does_not_drown_the_rest():
+    features, labels = classes()
+    features[:, 3] = 1.0
+    follower = DomainFollower.for_features(4, ["left", "right"], hidden=8).fit(features, labels, QUICK)
+    moved, labels = classes(seed=5)
+    moved[:, 3] = 1.5
+    assert share_right(follower, moved, labels) == 1
+
+
 def test_a_domain_of_one_class_and_of_few_rows_is_followed(follower):
     features, labels = classes(0.5)
     follower.follow(features[labels == 0], QUICK).follow(features[:1], QUICK)
