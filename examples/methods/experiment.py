@@ -21,6 +21,7 @@ from knowledge_plugin.building import key_value_vectors
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.injection.layer_hook import LayerHook
 from knowledge_plugin.injection.word_vectors import WordEncoder
+from knowledge_plugin.objectives.collator import LinkingCollator
 
 CONDITIONS = ("none", "plugin", "shuffled", "random", "text")
 
@@ -99,8 +100,9 @@ def make_knowledge_base(people: Sequence[Person], encode: WordEncoder, keyed: bo
 
 
 def train(
-    case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings
-) -> tuple[KnowledgePlugin, float]:
+    case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings,
+    collator: LinkingCollator | None = None,
+) -> tuple[KnowledgePlugin, float]:  # fmt: skip
     """Return a plugin that was trained with questions about the people of a world who are not held out, and seconds."""
     world = make_world(settings.people, seed)
     seen, _ = split(world, settings.held_out, seed)
@@ -121,6 +123,7 @@ def train(
             objective=case.objective,
             processing_class=tokenizer,
             train_dataset=questions(seen),
+            data_collator=collator,
         )
         began = time.monotonic()
         trainer.train()

@@ -1,7 +1,8 @@
 """``python -m examples.methods.refusal --seeds 0 1``: does kb-attention refuse where nothing in its memory fits?
 
-A plugin is trained with ``objective="task-or-refuse"``. Then people are asked about whom it was not trained with: once
-with a knowledge base that holds them, and once with the same without them.
+A plugin is trained as by ``objective="task-or-refuse"``: of one row in five the entry is not shown, to be refused.
+Then people are asked about whom it was not trained with: once with a knowledge base that holds them, and once with the
+same without them. The reader has none of the words of KBLaM's refusal, and is to write a full stop instead.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,9 +21,9 @@ from examples.methods.reader import Settings as ReaderSettings
 from examples.methods.reader import reader
 from examples.methods.world import Person, make_world, questions, split
 from knowledge_plugin import KnowledgePlugin
-from knowledge_plugin.methods.kb_attention.training import REFUSAL
+from knowledge_plugin.objectives.looking_up import LookupCollator
 
-CASE = replace(CASES["kb-attention"], objective="task-or-refuse")
+REFUSAL = "."
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Refusals:
 
 def run(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings) -> Refusals:
     """Train a plugin, and ask it with and without the entries of the people asked about."""
-    plugin, _ = train(CASE, model, tokenizer, seed, settings)
+    collator = LookupCollator(seed, refusal=REFUSAL)
+    plugin, _ = train(CASES["kb-attention"], model, tokenizer, seed, settings, collator)
     _, unseen = split(make_world(settings.people, seed), settings.held_out, seed)
     base = _answers(model, tokenizer, unseen)
     there = _attached(plugin, model, tokenizer, unseen)

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
@@ -15,9 +14,8 @@ from knowledge_plugin.config import Form
 from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.objectives.collator import LinkingCollator
 from knowledge_plugin.objectives.scoring import ScoredLoss
+from knowledge_plugin.objectives.side import Added, SideModule
 
-# From the outputs of a forward to what is added to its loss; ``None`` if nothing is.
-Added = Callable[[Any], torch.Tensor | None]
 Step = Callable[[nn.Module, Hook, dict[str, Any]], AbstractContextManager[Added]]
 
 
@@ -41,6 +39,7 @@ class Objective:
         missing: Says what a model, its tokenizer and the form of injection lack for it, ``None`` if nothing.
         step: What is around a forward in training: it takes what is not the model's out of the batch, and gives what
             is added to the loss; ``None`` if nothing is.
+        side: From the model and its tokenizer to what learns beside the mapping; ``None`` if nothing does.
         knows: Which rows of a batch have to do with an entity.
     """
 
@@ -49,4 +48,5 @@ class Objective:
     loss: ScoredLoss | None = None
     missing: Callable[[nn.Module, PreTrainedTokenizerBase, Form], str | None] = nothing_missing
     step: Step | None = None
+    side: Callable[[nn.Module, PreTrainedTokenizerBase], SideModule] | None = None
     knows: Callable[[Hook, dict[str, Any]], list[bool]] = with_virtual_ids

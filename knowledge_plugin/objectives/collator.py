@@ -33,6 +33,8 @@ TEXT_COLUMNS = ("text", "text_pair", "mentions")
 class LinkingCollator:
     """Makes batches with the tokenizer of an attachment, which need not be there before the first batch."""
 
+    columns: tuple[str, ...] = TEXT_COLUMNS
+
     def __init__(self, tokenizer: PreTrainedTokenizerBase | None = None) -> None:
         self.tokenizer = tokenizer
 

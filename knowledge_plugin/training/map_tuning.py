@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.objectives.base import Objective
-from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator
+from knowledge_plugin.objectives.collator import LinkingCollator
+from knowledge_plugin.objectives.side import SideModule
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
 from knowledge_plugin.registry import find_method
 from knowledge_plugin.training.frozen import config_kept, frozen
@@ -31,6 +32,8 @@ from knowledge_plugin.training.record import record_of
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
+_SIDE = "knowledge_side"  # likewise
+_RESERVED = {Path(MAPPING_NAME).stem, "model"}  # whose files lie in a checkpoint too
 _ROWS_LOOKED_AT = 512
 # A classifier that has seen the very sentences before answers them with a loss near zero, and teaches nothing.
 _FIRST_STEPS, _NEAR_ZERO = 8, 0.1
@@ -75,6 +78,8 @@ class MapTuningTrainer(Trainer):
             so that the mapping does not rely on the text around a mention alone, and else for the model's own.
         linker: As in :meth:`KnowledgePlugin.attach`.
         form: As in :meth:`KnowledgePlugin.attach`; the plugin keeps the form that it was trained in.
+        auxiliary: Losses that are added to the objective's, by names of yours, such as ``{"relations":
+            RelationDecoding(...)}``. What they learn is written into checkpoints, and is no part of the plugin.
         **kwargs: Passed to Trainer.
 
     Raises:
@@ -100,6 +105,7 @@ class MapTuningTrainer(Trainer):
         base_dropout: float | None = None,
         linker: Linker | None = None,
         form: Form | None = None,
+        auxiliary: Mapping[str, SideModule] | None = None,
         **kwargs: Any,
     ) -> None:
         self.objective: Objective = find_method(plugin.config.injection.method).find_objective(objective)
@@ -114,6 +120,11 @@ class MapTuningTrainer(Trainer):
             lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
+        if wrong := [name for name in auxiliary or {} if not name.isidentifier() or name in _RESERVED | {objective}]:
+            raise TrainingError(
+                "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
+                f"{wrong[0]!r:.80}."
+            )
         self.plugin = plugin
         self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
@@ -132,8 +143,15 @@ class MapTuningTrainer(Trainer):
             super().__init__(model=model, args=args, data_collator=collator, **kwargs)
         if hasattr(collator, "epoch"):  # it draws
             self.add_callback(_CountEpochs(collator))
+        if self.objective.loss is not None:
+            self.label_names = ["labels"]  # also of a model whose forward takes none
+        # Made after Trainer has set the seed.
+        self.side_modules = nn.ModuleDict(auxiliary)
+        if self.objective.side is not None and processing_class is not None:
+            self.side_modules[objective] = self.objective.side(model, base_tokenizer(processing_class))
 
     model: nn.Module
+    side_modules: nn.ModuleDict  # of SideModule, by name: what learns beside the mapping
     _signature_columns: Any
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -158,6 +176,10 @@ class MapTuningTrainer(Trainer):
             afterwards.callback(mapping.eval)
             afterwards.callback(mapping.requires_grad_, False)
             afterwards.callback(model._modules.pop, _SUBMODULE)
+            if len(self.side_modules):
+                model.add_module(_SIDE, self.side_modules)
+                afterwards.callback(self.side_modules.eval)
+                afterwards.callback(model._modules.pop, _SIDE)
             result = super().train(*args, **kwargs)
             if self._rows_without_mention:
                 raise self._no_mention(self._rows_without_mention)
@@ -182,16 +204,21 @@ class MapTuningTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
     ) -> Any:
         """Compute the loss, at scored places alone where it is ours; see ``transformers.Trainer.compute_loss``."""
-        loss, step = self.objective.loss, self.objective.step
-        with nullcontext() if loss is None else loss.scoring(self.model, inputs["labels"]):
-            if step is None:
+        loss = self.objective.loss
+        steps: list[Any] = [] if self.objective.step is None else [self.objective.step]
+        steps += [side.step for _, side in self._sides()]
+        with ExitStack() as around:
+            if loss is not None:
+                around.enter_context(loss.scoring(self.model, inputs["labels"]))
+            if not steps:
                 return super().compute_loss(model, inputs, return_outputs, *args, **kwargs)
-            with step(self.model, self._find_hook(), inputs) as added:  # type: ignore[arg-type]
-                value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
-                if (more := added(outputs)) is not None:
-                    # Of accumulated batches Trainer adds up losses that are parts of one mean already.
-                    parts = self.args.gradient_accumulation_steps if self._is_part(inputs, *args, **kwargs) else 1
-                    value = value + more.to(value.device) / parts
+            hook: Any = self._find_hook()
+            added = [around.enter_context(step(self.model, hook, inputs)) for step in steps]
+            value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
+            # Of accumulated batches Trainer adds up losses that are parts of one mean already.
+            parts = self.args.gradient_accumulation_steps if self._is_part(inputs, *args, **kwargs) else 1
+            for more in (each(outputs) for each in added):
+                value = value if more is None else value + more.to(value.device) / parts
         return (value, outputs) if return_outputs else value
 
     def _is_part(self, inputs: dict[str, Any], num_items_in_batch: Any = None) -> bool:
@@ -209,6 +236,12 @@ class MapTuningTrainer(Trainer):
 
     @contextmanager
     def _attached(self) -> Iterator[Hook]:
+        with self._hooked() as hook:
+            self.side_modules.to(hook.mapping.device).eval()
+            yield hook
+
+    @contextmanager
+    def _hooked(self) -> Iterator[Hook]:
         if (hook := self._find_hook()) is not None:
             if hook.attachment is not None and hook.attachment is not self._attachment:
                 self._use(hook.attachment)
@@ -262,7 +295,7 @@ class MapTuningTrainer(Trainer):
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
         if isinstance(self.data_collator, LinkingCollator):  # another may not know what to do with a text
-            self._signature_columns = list(dict.fromkeys([*self._signature_columns, *TEXT_COLUMNS]))
+            self._signature_columns = list(dict.fromkeys([*self._signature_columns, *self.data_collator.columns]))
 
     def _look_at_first_losses(self, loss: float) -> None:
         steps = _FIRST_STEPS * self.args.gradient_accumulation_steps
@@ -334,11 +367,27 @@ class MapTuningTrainer(Trainer):
         self._record()
         self._started = None
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        # With what only a run that is resumed needs, so that a plugin that is saved has no part of it.
+        if self.args.should_save:
+            for name, side in self._sides():
+                side.save(Path(output_dir) / f"{name}.safetensors")
+        super()._save_optimizer_and_scheduler(output_dir)
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.plugin.mapping.load(Path(resume_from_checkpoint) / MAPPING_NAME)
+        for name, side in self._sides():
+            side.load(Path(resume_from_checkpoint) / f"{name}.safetensors")
 
     def _load_best_model(self) -> None:
-        self.plugin.mapping.load(Path(str(self.state.best_model_checkpoint)) / MAPPING_NAME)
+        best = Path(str(self.state.best_model_checkpoint))
+        self.plugin.mapping.load(best / MAPPING_NAME)
+        for name, side in self._sides():
+            if not self.args.save_only_model:
+                side.load(best / f"{name}.safetensors")
+
+    def _sides(self) -> list[tuple[str, Any]]:
+        return list(self.side_modules.items())
 
 
 def _form(plugin: KnowledgePlugin) -> Form:

@@ -1,0 +1,1 @@
+"""Losses beside the task in map-tuning, and whether they pay."""
