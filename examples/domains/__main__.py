@@ -5,7 +5,7 @@ attached together, and routed by what they link. ``drift``: a follower on an inv
 from their source. ``sentences``: the same on invented reviews, read by all-MiniLM-L6-v2. ``apart``: on such reviews
 whose domains share no words.
 
-A minute or two a seed on one thread. ``--json FILE`` keeps every figure.
+A few minutes a seed on one thread. ``--json FILE`` keeps every figure.
 """
 
 from __future__ import annotations
