@@ -429,8 +429,8 @@ class KnowledgePluginConfig:
         self.injection.check(self)
 
 
-def to_json(config: KnowledgeBaseConfig | KnowledgePluginConfig) -> str:
-    """Return the text of ``config.json``."""
+def to_json(config: Any) -> str:
+    """Return the text of ``config.json`` of a config that says which ``artifact`` it describes."""
     head = {
         "library_name": LIBRARY_NAME,
         "library_version": LIBRARY_VERSION,

@@ -1,4 +1,4 @@
-"""``python -m examples.methods.refusal --seeds 0 1``: does kb-attention refuse where nothing in its memory fits?
+"""``python -m examples.methods.refusal --seeds 0 1``: do methods that look entries up refuse where nothing fits?
 
 A plugin is trained as by ``objective="task-or-refuse"``: of one row in five the entry is not shown, to be refused.
 Then people are asked about whom it was not trained with: once with a knowledge base that holds them, and once with the
@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from examples.methods.experiment import CASES, Settings, train
+from examples.methods.experiment import CASES, Case, Settings, train
 from examples.methods.reader import Settings as ReaderSettings
 from examples.methods.reader import reader
 from examples.methods.world import Person, make_world, questions, split
@@ -24,6 +24,7 @@ from knowledge_plugin import KnowledgePlugin
 from knowledge_plugin.objectives.looking_up import LookupCollator
 
 REFUSAL = "."
+METHODS = ("memory", "kb-attention")
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,12 @@ class Refusals:
         return self.without_entry / max(self.with_entry + self.without_entry, 1e-9)
 
 
-def run(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings) -> Refusals:
+def run(
+    case: Case, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seed: int, settings: Settings
+) -> Refusals:
     """Train a plugin, and ask it with and without the entries of the people asked about."""
     collator = LookupCollator(seed, refusal=REFUSAL)
-    plugin, _ = train(CASES["kb-attention"], model, tokenizer, seed, settings, collator)
+    plugin, _ = train(case, model, tokenizer, seed, settings, collator)
     _, unseen = split(make_world(settings.people, seed), settings.held_out, seed)
     base = _answers(model, tokenizer, unseen)
     there = _attached(plugin, model, tokenizer, unseen)
@@ -95,6 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     """Print a line for each seed."""
     parser = argparse.ArgumentParser(prog="python -m examples.methods.refusal", description=__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--quick", action="store_true", help="too little of everything, to see that it runs")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -103,13 +107,14 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
             model, tokenizer = reader(Path(folder) / f"reader-{seed}", seed, small)
-            found = run(model, tokenizer, seed, settings)
-            print(
-                f"seed {seed}: refused {found.without_entry:.1%} without the entry, {found.with_entry:.1%} with it "
-                f"(precision {found.precision:.1%}), {found.base:.1%} without a plugin; answered right with the entry "
-                f"{found.right:.1%}; {found.n} questions",
-                flush=True,
-            )
+            for method in arguments.methods:
+                found = run(CASES[method], model, tokenizer, seed, settings)
+                print(
+                    f"{method}, seed {seed}: refused {found.without_entry:.1%} without the entry, "
+                    f"{found.with_entry:.1%} with it (precision {found.precision:.1%}), {found.base:.1%} without a "
+                    f"plugin; answered right with the entry {found.right:.1%}; {found.n} questions",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

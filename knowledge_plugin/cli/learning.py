@@ -19,8 +19,8 @@ from pyarrow import json as arrow_json
 
 import knowledge_plugin
 from knowledge_plugin.cli.artifact import Artifact
-from knowledge_plugin.cli.checkpoint import load_model, load_tokenizer
-from knowledge_plugin.cli.output import AsJson, print_json, print_values
+from knowledge_plugin.cli.checkpoint import load_language_model, load_model, load_tokenizer
+from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_values
 from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, no_constant
 from knowledge_plugin.errors import ConfigError, TrainingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
@@ -64,7 +64,7 @@ def train(
     objective: Annotated[
         str,
         typer.Option(
-            help="task; of map-tuning also mention-mlm, mention-clm and mention-seq2seq, of kb-attention "
+            help="task; of map-tuning also mention-mlm, mention-clm, mention-seq2seq and describe, of kb-attention "
             "task-or-refuse, of passage distil."
         ),
     ] = "task",
@@ -118,16 +118,46 @@ def train(
 def evaluate(
     artifact: Artifact,
     model: Checkpoint,
-    data: Data,
-    metric: Annotated[str, typer.Option(help="accuracy, micro-f1, hits@5, perplexity, ...")] = "accuracy",
+    data: Annotated[
+        Path, typer.Option(exists=True, help="JSON Lines or CSV: text, label, ...; with --task its file or folder.")
+    ],
+    metric: Annotated[
+        str | None, typer.Option(help="accuracy (the default), micro-f1, hits@5, perplexity, ...", show_default=False)
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write a plot to this PNG.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="ecbd or entity-inferences: does knowledge propagate? Needs a language model."),
+    ] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="With --task: text, for entities that the plugin lacks, by their definitions.")
+    ] = None,
+    text_model: Annotated[str | None, typer.Option(help="sentence-transformers model for text.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
     """Put a plugin beside its controls on one frozen model: nothing, shuffled and random vectors, text in context."""
+    if task is not None:
+        for name, given in (("--metric", metric), ("--plot", plot)):
+            if given is not None:
+                raise typer.BadParameter("not with --task, whose figures are its own", param_hint=name)
+        _propagation(artifact, model, data, task, embedder, text_model, batch_size, seed, as_json)
+        return
+    if data.is_dir():
+        raise typer.BadParameter("a folder: expected a file, or --task beside it", param_hint="--data")
+    if embedder is not None or text_model is not None:
+        raise typer.BadParameter("expected --task beside it", param_hint="--embedder")
     rows = read_rows(data)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     report = knowledge_plugin.evaluate(
-        KnowledgePlugin.from_pretrained(artifact), checkpoint, tokenizer, rows, metric=metric
+        KnowledgePlugin.from_pretrained(artifact),
+        checkpoint,
+        tokenizer,
+        rows,
+        metric=metric or "accuracy",
+        batch_size=batch_size,
+        seed=seed,
     )
     if plot is not None:
         report.plot(plot)
@@ -135,6 +165,38 @@ def evaluate(
         print_json(report.to_dict())
     else:
         typer.echo(str(report))
+
+
+def _propagation(
+    artifact: str,
+    model: str,
+    data: Path,
+    task: str,
+    embedder: str | None,
+    text_model: str | None,
+    batch_size: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    from knowledge_plugin.evaluation.propagation import TASKS, propagation, read_probes
+
+    if task not in TASKS:
+        raise typer.BadParameter(f"expected {' or '.join(TASKS)}, found {task!r:.80}", param_hint="--task")
+    made: Any = None
+    if embedder is not None or text_model is not None:
+        if (embedder or "text").lower() != "text":
+            raise typer.BadParameter(f"expected text, found {embedder!r:.80}", param_hint="--embedder")
+        from knowledge_plugin.building.embedders import TextEmbedder
+
+        made = TextEmbedder() if text_model is None else TextEmbedder(text_model)
+    probes = read_probes(data, task)
+    plugin = KnowledgePlugin.from_pretrained(artifact)
+    checkpoint, tokenizer = load_language_model(model), load_tokenizer(model)
+    report = propagation(plugin, checkpoint, tokenizer, probes, embedder=made, batch_size=batch_size, seed=seed)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        typer.echo(harmless(report))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

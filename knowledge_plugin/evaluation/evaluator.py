@@ -6,17 +6,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION, Form
+from knowledge_plugin.config import Form
 from knowledge_plugin.errors import EvaluationError, KnowledgePluginError
 from knowledge_plugin.evaluation.bootstrap import Bootstrap
 from knowledge_plugin.evaluation.conditions import (
@@ -42,17 +39,14 @@ from knowledge_plugin.evaluation.readings import (
 from knowledge_plugin.evaluation.report import ALL, Comparison, Report, Result
 from knowledge_plugin.evaluation.rows import clusters_of, read_rows
 from knowledge_plugin.evaluation.running import Run, run_conditions
+from knowledge_plugin.evaluation.surroundings import TEST, name_of, undisturbed, versions
 from knowledge_plugin.evaluation.tasks import ClassTask, Task, find_task, predicts_words, write_answers
 from knowledge_plugin.injection.attachment import Attachment, attachments
-from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.plugin import KnowledgePlugin
-
-_TEST = "bootstrap over entities, paired (each draw takes whole entities with all their rows, under every condition)"
-_LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn")
 
 
 def evaluate(
@@ -153,7 +147,7 @@ def evaluate(
     if probe and find_spec("sklearn") is None:
         linear_probe(np.zeros((0, 1)), np.zeros(0))  # says what to install before anything is run
     base = base_tokenizer(tokenizer)
-    with _attached(plugin, model, base, linker, form) as (attachment, hook), _undisturbed(model):
+    with _attached(plugin, model, base, linker, form) as (attachment, hook), undisturbed(model):
         known = _known_ids(seen, plugin.knowledge_base)
         rows = write_answers(model, base, read_rows(dataset, attachment.source))
         readings = {"plain": read_plain(rows, base, max_length), "linked": read_linked(rows, attachment, max_length)}
@@ -191,7 +185,7 @@ def evaluate(
             dataset=dataset_name or getattr(getattr(dataset, "info", None), "dataset_name", None),
             metric=asked.name,
             higher_is_better=asked.higher_is_better,
-            model=_name(model),
+            model=name_of(model),
             knowledge_base=plugin.knowledge_base.config.name,
             form=attachment.form if attachment.source.ids else plugin.config.injection.method,
             results=results,
@@ -206,14 +200,14 @@ def evaluate(
             probe=_probe(probe, task, entities, plugin.knowledge_base, omitted, asked, seed),
             omitted=omitted,
             notes=tuple(notes),
-            test=_TEST,
+            test=TEST,
             confidence=confidence,
             resamples=resamples,
             seed=seed,
             text_template=template if "text" in runs else None,
             seconds={name: run.seconds for name, run in runs.items()},
             tokens_per_second={name: run.tokens / run.seconds for name, run in runs.items() if run.seconds > 0},
-            versions=_versions(),
+            versions=versions(),
         )
     if not different:
         warnings.warn(report.verdict, stacklevel=2)
@@ -308,20 +302,6 @@ def _attached(
     yield there[0], hooks[0]
 
 
-@contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run without dropout and without gradients; afterwards, every module is in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        # Not inference mode, whose tensors a model might keep and could then no longer be trained with.
-        with torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
 
@@ -395,20 +375,3 @@ def _probe(
             raise
         omitted["probe"] = str(error)
         return None
-
-
-def _name(model: nn.Module) -> str:
-    model = bare_model(model)
-    name = getattr(getattr(model, "config", None), "_name_or_path", None)
-    # Of a folder its last part alone: where it lies on this machine is nobody's concern.
-    return (Path(name).name if Path(name).is_dir() else name) if name else type(model).__name__
-
-
-def _versions() -> dict[str, str]:
-    versions = {LIBRARY_NAME: LIBRARY_VERSION}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

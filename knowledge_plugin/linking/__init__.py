@@ -13,6 +13,7 @@ from knowledge_plugin.linking.mention import Linker, Mention
 from knowledge_plugin.linking.ordinary_words import ordinary_words
 from knowledge_plugin.linking.quality import GoldText, LinkingQuality, read_gold, score_linker
 from knowledge_plugin.linking.retrieval import RetrievalLinker
+from knowledge_plugin.linking.routing import LinkRouter
 from knowledge_plugin.linking.spacy_linker import SpacyLinker
 from knowledge_plugin.linking.span_linker import SpanLinker
 from knowledge_plugin.linking.statistics import AliasStatistics, alias_statistics
@@ -29,6 +30,7 @@ __all__ = [
     "GoldText",
     "Judged",
     "Linker",
+    "LinkRouter",
     "LinkingQuality",
     "LongTailLinker",
     "Mention",

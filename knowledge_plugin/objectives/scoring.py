@@ -67,3 +67,28 @@ class ScoredLoss:
         scored = torch.zeros_like(labels, dtype=torch.bool)
         scored[:, : labels.shape[1] - self.shift] = labels[:, self.shift :] != IGNORED
         return scored
+
+
+class NoLoss(ScoredLoss):
+    """Nothing of the model's own is minimised, and its output layer is asked nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(shift=0)
+
+    @contextmanager
+    def scoring(self, model: nn.Module, labels: torch.Tensor) -> Iterator[None]:
+        """Within, the model's output layer sees no place; a model without one is left alone."""
+        get = getattr(bare_model(model), "get_output_embeddings", None)
+        output = None if get is None else get()
+        if output is None:
+            yield
+            return
+        handle = output.register_forward_pre_hook(lambda module, args: (args[0][:, :0], *args[1:]))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def __call__(self, outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Return 0."""
+        return torch.zeros((), device=labels.device)

@@ -61,6 +61,8 @@ class MapTuningTrainer(Trainer):
               map-tuning: one mapping for all checkpoints of the family (Zhang et al., 2023, section 3.3).
             - ``"mention-clm"``: a decoder predicts a mention after its entity, and the rest of the text.
             - ``"mention-seq2seq"``: a model like T5 fills in the mentions.
+            - ``"describe"``: a decoder that learns beside the mapping reads the state of a mention and nothing else,
+              and writes the entity's description, or objects of triples (after UNTER; Ye et al., 2023).
 
             Those are map-tuning's. Methods that look entries up learn from ``"task"``, which shows each batch its own
             entries among others and also teaches to find the one that a row mentions; knowledge in attention from
@@ -69,7 +71,8 @@ class MapTuningTrainer(Trainer):
             tokenized by the attachment's tokenizer. The label may be a text, as in ``{"text": "Ada lives in", "label":
             "Graz"}``: a decoder reads it behind ``text`` and learns from it alone, an encoder-decoder is to write it;
             entities are linked in ``text`` and never in the label. For the others rows with ``text``, perhaps
-            ``mentions``.
+            ``mentions``; for ``"describe"`` perhaps ``triples``, ``[[entity id, relation, object], ...]`` in words,
+            instead of the knowledge base's descriptions.
         eval_dataset: The same. Of the mention objectives all mentions are asked for, the same at each evaluation.
         processing_class: The model's tokenizer.
         data_collator: For rows tokenized by the attachment's tokenizer, with ``"task"``. As with Trainer, it sees the
@@ -289,7 +292,8 @@ class MapTuningTrainer(Trainer):
         return TrainingError(
             f"the first {rows} rows of the training data mention no entity of {self.plugin.knowledge_base!r}: "
             "the mapping could learn nothing. Look at attachment.explain(text) for one of your texts; rows that "
-            "are tokenized must come from the attachment's tokenizer."
+            "are tokenized must come from the attachment's tokenizer; and of the entities the objective "
+            f"{self._objective_name!r} may want more than names, such as descriptions."
         )
 
     def _set_signature_columns_if_needed(self) -> None:

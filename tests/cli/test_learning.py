@@ -66,6 +66,19 @@ def test_train_and_evaluate(checkpoint, kb_folder, data, tmp_path):
     assert torch.equal(resumed.word_embeddings(["geo:york"]), trained.word_embeddings(["geo:york"]))
 
 
+def test_train_by_descriptions(checkpoint, kb_folder, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "the mayor of New York came"}\n' * 8, encoding="utf-8")
+    done = run(
+        "train", tmp_path / "out", "--kb", kb_folder, "--model", checkpoint, "--data", rows, "--objective", "describe",
+        "--epochs", 1, "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["loss"] > 0
+    assert KnowledgePlugin.from_pretrained(tmp_path / "out").config.training.objective == "describe"
+    assert not list((tmp_path / "out").glob("describe*"))
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "expected"),
     [

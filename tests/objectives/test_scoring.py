@@ -4,7 +4,7 @@ import pytest
 import torch
 import transformers as t
 
-from knowledge_plugin.objectives.scoring import ScoredLoss
+from knowledge_plugin.objectives.scoring import NoLoss, ScoredLoss
 from tests.contract import architectures
 from tests.contract.architectures import _DEBERTA, _DISTILBERT, _MODERNBERT, ENCODER
 
@@ -83,3 +83,13 @@ def test_the_sum_over_what_is_accumulated(labels):
         outputs = model(input_ids=ids)
     n = int((wanted != -100).sum())
     torch.testing.assert_close(loss(outputs, wanted, num_items_in_batch=2 * n), loss(outputs, wanted) / 2)
+
+
+def test_the_output_layer_is_asked_nothing(wordpiece):
+    model = architectures.build("bert-masked-lm")
+    batch = wordpiece(["she saw berlin"], return_tensors="pt")
+    with NoLoss().scoring(model, torch.zeros(1, 1)):
+        assert model(**batch).logits.shape[1] == 0
+    assert model(**batch).logits.shape[1] > 0
+    with NoLoss().scoring(model.bert, torch.zeros(1, 1)):  # has none
+        model.bert(**batch)

@@ -9,8 +9,10 @@ from knowledge_plugin.config import Form
 from knowledge_plugin.injection.answers import generates, is_encoder_decoder, predicts_words
 from knowledge_plugin.objectives.base import Objective
 from knowledge_plugin.objectives.collator import TaskCollator
+from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
+from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
 from knowledge_plugin.objectives.mentions import MentionCLMCollator, MentionMLMCollator, MentionSeq2SeqCollator
-from knowledge_plugin.objectives.scoring import ScoredLoss
+from knowledge_plugin.objectives.scoring import NoLoss, ScoredLoss
 
 # What the published general map-tuning recommends: without it the mapping relies on the text around a mention.
 _DROPOUT = 0.25
@@ -49,4 +51,12 @@ OBJECTIVES: dict[str, Objective] = {
     "mention-mlm": Objective(MentionMLMCollator, _DROPOUT, ScoredLoss(shift=0), _missing_for_mlm),
     "mention-clm": Objective(MentionCLMCollator, _DROPOUT, ScoredLoss(shift=1), _missing_for_clm),
     "mention-seq2seq": Objective(MentionSeq2SeqCollator, _DROPOUT, ScoredLoss(shift=0), _missing_for_seq2seq),
+    "describe": Objective(
+        lambda seed: DescribingCollator(),
+        _DROPOUT,
+        NoLoss(),
+        nothing_to_describe,
+        side=Describing.of,
+        knows=with_something_wanted,
+    ),
 }

@@ -1,0 +1,271 @@
+"""What an evaluation of propagation found: plain values, and how they are shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from knowledge_plugin.evaluation.propagation.conditions import NONE, PREPEND
+from knowledge_plugin.evaluation.propagation.entities import Coverage
+from knowledge_plugin.evaluation.propagation.measures import METRICS, VALUE_OF
+from knowledge_plugin.evaluation.propagation.probes import TaskName
+from knowledge_plugin.evaluation.propagation.tables import as_markdown, as_text, interval, number
+from knowledge_plugin.evaluation.report import ALL, _finite
+from knowledge_plugin.results import Control, EvaluationResult, Score
+
+PLUGIN = "plugin"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How one condition did on all probes, or on a part of them.
+
+    Attributes:
+        condition: ``"none"``, ``"another"``, ``"prepend"``, ``"plugin"``, ``"shuffled"`` or ``"random"``; of Entity
+            Inferences also ``"majority"`` (the most frequent answer of each file) and ``"chance"``.
+        metric: ``"accuracy"``, ``"P(gold)"`` or ``"perplexity"``.
+        part: ``"all"``, ``"easy"``, ``"hard"``, ``"linked"`` (an entity is plugged in), or the name of a file.
+        value: The figure.
+        low: Lower bound of its interval over entities, ``None`` if there are too few.
+        high: Upper bound.
+        rows: How many probes.
+    """
+
+    condition: str
+    metric: str
+    part: str
+    value: float
+    low: float | None
+    high: float | None
+    rows: int
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What one condition has more of a metric than another, on the same draws of entities.
+
+    Attributes:
+        condition: Whose value.
+        over: Minus whose.
+        metric: The metric.
+        part: As in :class:`Figure`.
+        difference: The difference.
+        low: Lower bound of its interval.
+        high: Upper bound.
+        p_value: Of the paired bootstrap, for there being no difference.
+    """
+
+    condition: str
+    over: str
+    metric: str
+    part: str
+    difference: float
+    low: float | None
+    high: float | None
+    p_value: float | None
+
+
+@dataclass(frozen=True)
+class Specificity:
+    """What becomes of sentences that an injected entity has nothing to do with.
+
+    Attributes:
+        condition: What was injected how.
+        metric: Perplexity on popular entities (ECBD), accuracy on other rows of the same file (Entity Inferences).
+        before: With nothing injected.
+        after: With it.
+        difference: ``after - before``.
+        low: Lower bound of its interval.
+        high: Upper bound.
+        rows: How many sentences.
+        edits: How many injections were tried on each, in the mean; 1 where all entities are plugged in at once.
+        touched: In how many sentences something was plugged in; ``None`` where a definition stands before each.
+    """
+
+    condition: str
+    metric: str
+    before: float
+    after: float
+    difference: float
+    low: float | None
+    high: float | None
+    rows: int
+    edits: float
+    touched: int | None
+
+
+@dataclass(frozen=True)
+class PropagationReport:
+    """What :func:`propagation` found. ``print(report)`` shows tables, below a first line that judges the plugin.
+
+    Attributes:
+        task: ``"ecbd"`` or ``"entity-inferences"``.
+        model: Name of the frozen checkpoint.
+        kind: How it was asked: ``"causal"``, ``"masked"`` or ``"seq2seq"``.
+        knowledge_base: Name of the knowledge base.
+        form: ``"concat"`` or ``"replace"``, or the method if it puts no tokens into a text.
+        figures: Every condition on every part, by every metric.
+        contrasts: Conditions against each other.
+        specificity: What was done to sentences about others.
+        coverage: How many entities the knowledge base had.
+        files: How many probes each file has.
+        omitted: Conditions and figures that are left out, with the reason.
+        notes: What a reader should know before the figures are believed.
+        test: How intervals and p-values were made.
+        confidence: Of the intervals.
+        resamples: Draws of the bootstrap.
+        seed: Of everything random.
+        versions: Of the libraries.
+    """
+
+    task: TaskName
+    model: str
+    kind: str
+    knowledge_base: str
+    form: str
+    figures: tuple[Figure, ...]
+    contrasts: tuple[Contrast, ...]
+    specificity: tuple[Specificity, ...]
+    coverage: Coverage
+    files: dict[str, int]
+    omitted: dict[str, str]
+    notes: tuple[str, ...]
+    test: str
+    confidence: float
+    resamples: int
+    seed: int
+    versions: dict[str, str] = field(default_factory=dict)
+
+    # ---- asking it -----------------------------------------------------------------------------------------------
+
+    @property
+    def metric(self) -> str:
+        """The metric that is looked at first."""
+        return METRICS[self.task][0]
+
+    def figure(self, condition: str, metric: str | None = None, part: str = ALL) -> Figure:
+        """Return a figure; ``KeyError`` if there is none."""
+        wanted = (condition, metric or self.metric, part)
+        return {(each.condition, each.metric, each.part): each for each in self.figures}[wanted]
+
+    def contrast(self, condition: str, over: str, metric: str | None = None, part: str = ALL) -> Contrast | None:
+        """Return one condition against another, or ``None`` if they were not compared."""
+        wanted = (condition, over, metric or self.metric, part)
+        found = {(each.condition, each.over, each.metric, each.part): each for each in self.contrasts}
+        return found.get(wanted)
+
+    @property
+    def verdict(self) -> str:
+        """One sentence or two: whether knowledge propagates through the plugin, on hard probes if there are any."""
+        if not self.coverage.linked:
+            return (
+                "No entity of any probe is plugged in: the knowledge base has none of them by these names, and no "
+                "figure of the plugin says anything. Add them from their definitions: embedder=..."
+            )
+        # What the definition says in so many words may merely be copied.
+        part = "hard" if any(each.part == "hard" for each in self.figures) else ALL
+        gain, over_none = (self.contrast(PLUGIN, over, part=part) for over in ("shuffled", NONE))
+        if gain is None or over_none is None:
+            return "Without the control of shuffled vectors it is not known whether any gain is knowledge."
+        where = "where the definition does not say the answer, " if part == "hard" else ""
+        said = f"{where}plugin minus shuffled vectors is {self._difference(gain)}"
+        both = f"{said}, and plugin minus nothing {self._difference(over_none)}"
+        if gain.low is None:
+            return f"Too few entities for an interval: {both}."
+        if not self._is_better(gain):
+            return f"No propagation is shown: {said}."
+        if not self._is_better(over_none):
+            return f"A gain over shuffled vectors, but none over the model as it is: {both}."
+        if part != "hard":
+            return f"The plugin tells what definitions say in so many words, and nothing else is asked: {both}."
+        return f"Knowledge propagates: {both}.{self._beside_the_majority()}{self._ceiling()}"
+
+    def as_result(self, dataset: str | None = None) -> EvaluationResult:
+        """Return what a card shows of it: ``plugin.results.append(report.as_result())``, then save or push."""
+        shown: dict[str, Control] = {NONE: "none", "shuffled": "shuffled", "random": "random", PREPEND: "text"}
+        scores = {each.condition: each for each in self.figures if (each.metric, each.part) == (self.metric, ALL)}
+        return EvaluationResult(
+            task={"causal": "text-generation", "masked": "fill-mask"}.get(self.kind, "text2text-generation"),
+            dataset=dataset or self.task,
+            metric=self.metric,
+            score=_score(scores[PLUGIN]),
+            controls={name: _score(scores[key]) for key, name in shown.items() if key in scores},
+            n=scores[PLUGIN].rows,
+            seeds=[self.seed],
+            interval=f"{self.confidence:.0%} bootstrap interval over entities",
+            mentions_linked=self.coverage.linked,
+            entities=self.coverage.entities,
+            model=self.model,
+            note=str(self.coverage),
+        )
+
+    # ---- showing it ----------------------------------------------------------------------------------------------
+
+    def __str__(self) -> str:
+        return "\n".join([self.verdict, self.about, as_text(self), *self.footnotes])
+
+    def to_markdown(self) -> str:
+        """Return a section for a card or a page: the verdict, the tables, and how they were made."""
+        notes = [f"- {note}" for note in self.footnotes]
+        return "\n".join(["## Propagation", "", self.verdict, "", self.about, "", as_markdown(self), "", *notes]) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values; a figure that is no number is ``None``."""
+        return _finite({"verdict": self.verdict} | asdict(self))
+
+    def to_json(self) -> str:
+        """Return :meth:`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | Path) -> None:
+        """Write the report as JSON, beside and renamed."""
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.partial")
+        try:
+            beside.write_text(self.to_json(), encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    @property
+    def about(self) -> str:
+        """What was run on what."""
+        files = f"{len(self.files)} file{'s' * (len(self.files) != 1)}"
+        return f"{self.model} ({self.kind}) on {self.task}, {files}, with {self.knowledge_base}. {self.coverage}"
+
+    @property
+    def footnotes(self) -> list[str]:
+        """How to read the tables."""
+        notes = [*self.notes, *(f"Left out: {name}: {reason}" for name, reason in self.omitted.items())]
+        return [*notes, f"Intervals and p: {self.test}, {self.resamples} draws, seed {self.seed}."]
+
+    # ---- its parts -----------------------------------------------------------------------------------------------
+
+    def _difference(self, contrast: Contrast) -> str:
+        unit = " points of accuracy" if self.metric == "accuracy" else f" {self.metric}"
+        bounds = interval(contrast.low, contrast.high, contrast.metric, "+")
+        shown = f" ({100 * self.confidence:g} % interval {bounds})" if bounds != "-" else ""
+        return f"{number(contrast.difference, contrast.metric, '+')}{unit}{shown}"
+
+    def _is_better(self, contrast: Contrast) -> bool:
+        if contrast.low is None or contrast.high is None:
+            return False
+        return contrast.low > 0 if VALUE_OF[self.metric].higher_is_better else contrast.high < 0
+
+    def _beside_the_majority(self) -> str:
+        gain = self.contrast(PLUGIN, "majority", part="hard")
+        if gain is None or self._is_better(gain):
+            return ""
+        return f" It is not shown to beat the most frequent answer of each file: {self._difference(gain)}."
+
+    def _ceiling(self) -> str:
+        ceiling = self.contrast(PREPEND, NONE, part="hard")
+        return "" if ceiling is None else f" The definition in the text brings {self._difference(ceiling)}."
+
+
+def _score(figure: Figure) -> Score:
+    if figure.low is None or figure.high is None:
+        return Score(figure.value)
+    return Score(figure.value, min(figure.low, figure.value), max(figure.high, figure.value))

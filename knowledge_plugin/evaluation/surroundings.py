@@ -1,0 +1,51 @@
+"""What surrounds every evaluation: a model that is left as it was, what it is called, and versions of libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION
+from knowledge_plugin.injection.embeddings import bare_model
+
+TEST = "bootstrap over entities, paired (each draw takes whole entities with all their rows, under every condition)"
+
+_LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn")
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Run without dropout and without gradients; afterwards, every module is in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        # Not inference mode, whose tensors a model might keep and could then no longer be trained with.
+        with torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def name_of(model: nn.Module) -> str:
+    """Return what a checkpoint is called, for people."""
+    model = bare_model(model)
+    name = getattr(getattr(model, "config", None), "_name_or_path", None)
+    # Of a folder its last part alone: where it lies on this machine is nobody's concern.
+    return (Path(name).name if Path(name).is_dir() else name) if name else type(model).__name__
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this package and of the libraries below it that are installed."""
+    found = {LIBRARY_NAME: LIBRARY_VERSION}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,230 @@
+"""Knowledge in weights, or what is there already: a decoder reads mentions of a model that no plugin is attached to."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
+
+from knowledge_plugin.errors import SaveError, TrainingError
+from knowledge_plugin.hub.markdown import as_text
+from knowledge_plugin.injection.attachment import attachments
+from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
+from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
+from knowledge_plugin.objectives.scoring import NoLoss
+from knowledge_plugin.training.frozen import config_kept
+
+_ROWS_LOOKED_AT = 512
+_SIDE = "knowledge_side"  # the decoder, a submodule of the model while it trains and at no other time
+_DECODER = "describe.safetensors"
+_CARD = """\
+---
+library_name: peft
+{base}tags:
+- baked-in-knowledge
+---
+
+# {name}, baked into weights
+
+A LoRA that learned to describe the entities of a knowledge base, at their mentions, to a decoder that is gone. It is a
+**baked-in delta, and no knowledge plugin**:
+
+- What it holds of *{name}*{version} ({entities:,} entities{license}) is in its weights. No entity can be corrected,
+  added, removed or looked up; it can be taken off as a whole, and nothing less.
+- It knows entities that it was trained on, if any. Of others it knows nothing, whatever a knowledge base says of them.
+- It belongs to the very checkpoint that it was trained on.
+
+{steps:,} steps, batch {batch}, learning rate {rate:g}, seed {seed}.
+"""
+
+
+class DescribingTrainer(Trainer):
+    """A ``transformers.Trainer`` in which a decoder learns to write what is known of mentions from their states alone.
+
+    What else learns is up to the model. With an adapter of PEFT, its weights do, so that knowledge is *baked in*:
+    ``save_model`` writes the adapter, and its card says so. Without any weight that learns, it is a *probe*: the
+    decoder finds what the states of the model hold already, nothing is injected, and ``save_model`` writes nothing.
+
+    After UNTER (Ye et al., 2023), of which the abstract alone was at hand: the decoder as the one interface of triples
+    and text is theirs, the rest is a reconstruction. They train all weights, and a language model's loss along.
+
+    Args:
+        model: A frozen model, or a ``PeftModel``, with whatever head; no plugin attached.
+        args: Training arguments.
+        knowledge_base: What is to be written, where rows have no ``triples``; and whose mentions count.
+        processing_class: The model's tokenizer.
+        linker: Finds mentions where rows have none; without it, the names of the knowledge base are looked for.
+        train_dataset: Rows with ``text``, perhaps ``mentions``, perhaps ``triples``; see
+            :class:`~knowledge_plugin.objectives.descriptions.DescribingCollator`.
+        **kwargs: Passed to Trainer.
+
+    Attributes:
+        describing: The decoder; ``describing.tell(...)`` reads out.
+
+    Raises:
+        TrainingError: Weights learn that are no adapter's, a plugin is attached, the model is an encoder-decoder, or
+            there is no tokenizer.
+
+    Example:
+        >>> model = get_peft_model(encoder, LoraConfig(target_modules=["query", "value"]))  # doctest: +SKIP
+        >>> trainer = DescribingTrainer(model, TrainingArguments("runs/baked"), knowledge_base=kb,
+        ...     processing_class=tokenizer, train_dataset=[{"text": "The museum in Graz opened."}])  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: TrainingArguments | None = None,
+        *,
+        knowledge_base: KnowledgeBase,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        linker: Linker | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.bakes = _bakes(model)
+        if processing_class is None:
+            raise TrainingError(
+                "a tokenizer is needed to make batches. Type: DescribingTrainer(..., processing_class=...)"
+            )
+        if attachments(model):
+            raise TrainingError("a plugin is attached: what it says would be described. Type: plugin.detach(model)")
+        if (lacking := nothing_to_describe(model, processing_class, "concat")) is not None:
+            raise TrainingError(f"describe: expected {lacking}; found {type(model).__name__}.")
+        if linker is None and knowledge_base.config.linker != "external":
+            linker = DictionaryLinker(knowledge_base)
+        self.knowledge_base = knowledge_base
+        collator = DescribingCollator().read_alone(processing_class, knowledge_base, linker)
+        with config_kept(model):
+            super().__init__(
+                model=model, args=args, data_collator=collator, compute_loss_func=NoLoss(), **kwargs
+            )  # fmt: skip
+        self.label_names = ["labels"]
+        self.describing = Describing.of(model).to(self.args.device)
+
+    model: nn.Module
+    _signature_columns: Any
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Train the decoder, and the adapter if there is one; see ``transformers.Trainer.train``."""
+        self._check_rows()
+        modes = [(module, module.training) for module in self.model.modules()]
+        with config_kept(self.model):
+            self.model.add_module(_SIDE, self.describing)
+            try:
+                return super().train(*args, **kwargs)
+            finally:
+                self.model._modules.pop(_SIDE)
+                self.describing.eval()
+                for module, mode in modes:
+                    module.training = mode
+
+    def _check_rows(self) -> None:
+        """Without a mention of which something is known, training would run to its end and teach nothing."""
+        data: Any = self.train_dataset
+        if data is None or not hasattr(data, "__len__"):
+            return  # a stream may give each row but once
+        rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
+        if not rows or not any(with_something_wanted(None, self.data_collator(rows))):
+            raise TrainingError(
+                f"the first {len(rows)} rows of the training data mention no entity of {self.knowledge_base!r} of "
+                "which there is anything to write: expected a description of some, or rows with 'triples'."
+            )
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Compute the loss of what is written; see ``transformers.Trainer.compute_loss``."""
+        with NoLoss().scoring(self.model, inputs["labels"]), self.describing.step(self.model, None, inputs) as added:
+            value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
+            parts = self.args.gradient_accumulation_steps if (kwargs.get("num_items_in_batch") or args) else 1
+            value = value + added(outputs) / parts  # type: ignore[operator]
+        return (value, outputs) if return_outputs else value
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = list(dict.fromkeys([*self._signature_columns, *DescribingCollator.columns]))
+
+    # ---- checkpoints ----------------------------------------------------------------------------------------------
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if self.args.should_save and self.bakes:
+            with _beside(Path(output_dir or str(self.args.output_dir))) as beside:
+                self.model.save_pretrained(beside)  # type: ignore[operator]
+                (beside / "README.md").write_text(self._card(), encoding="utf-8")
+
+    def _card(self) -> str:
+        config, base = self.knowledge_base.config, getattr(self.model, "peft_config", {}).get("default")
+        base_model = getattr(base, "base_model_name_or_path", None)
+        return _CARD.format(
+            base=f"base_model: {json.dumps(base_model)}\n" if base_model else "",
+            name=as_text(config.name) or "a knowledge base",
+            version=f", version {as_text(config.version)}" if config.version else "",
+            license=f", {as_text(config.license)}" if config.license else "",
+            entities=len(self.knowledge_base),
+            steps=self.state.global_step,
+            batch=self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size,
+            rate=self.args.learning_rate,
+            seed=self.args.seed,
+        )
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            Path(output_dir).mkdir(parents=True, exist_ok=True)  # of a probe, nothing else is written
+            self.describing.save(Path(output_dir) / _DECODER)
+        super()._save_optimizer_and_scheduler(output_dir)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.bakes:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self.describing.load(Path(resume_from_checkpoint) / _DECODER)
+
+    def _load_best_model(self) -> None:
+        if self.bakes:
+            super()._load_best_model()
+        if not self.args.save_only_model:
+            self.describing.load(Path(str(self.state.best_model_checkpoint)) / _DECODER)
+
+
+def _bakes(model: nn.Module) -> bool:
+    """Return whether an adapter of PEFT is to learn; a model of which nothing learns is probed."""
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        return False
+    if not hasattr(model, "peft_config"):
+        raise TrainingError(
+            f"{type(model).__name__}: expected a model that is frozen, or one with an adapter of PEFT; found weights "
+            "that would learn and could not be taken off again. Type: model.requires_grad_(False), to find what it "
+            "knows; or get_peft_model(model, LoraConfig(...)), to bake knowledge into an adapter."
+        )
+    return True
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write into; only when all is written do its files move to ``folder``.
+
+    Raises:
+        SaveError: The disk is full, or the folder cannot be written.
+    """
+    staging: Path | None = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".baking.", dir=folder))
+        yield staging
+        for path in sorted(staging.iterdir()):
+            os.replace(path, folder / path.name)
+    except OSError as error:
+        raise SaveError(f"{folder}: the adapter could not be written: {error}.") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
