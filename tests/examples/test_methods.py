@@ -33,10 +33,11 @@ def test_refusals_are_counted_with_the_entry_and_without(capsys):
     said = capsys.readouterr().out
     assert "32 questions" in said
     assert "precision" in said
+    assert "told apart" in said
 
 
 def test_of_what_is_refused_the_share_that_ought_to_be():
-    found = refusal.Refusals(with_entry=0.1, without_entry=0.3, base=0.0, right=0.5, n=10)
+    found = refusal.Refusals(with_entry=0.1, without_entry=0.3, base=0.0, right=0.5, apart=0.5, n=10)
     assert found.precision == pytest.approx(0.75)
 
 
