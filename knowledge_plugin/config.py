@@ -428,6 +428,12 @@ class KnowledgePluginConfig:
         check_bound("number of files", len(self.files), MAX_FILES, lower=0)
         self.injection.check(self)
 
+    @property
+    def leads_to_words(self) -> bool:
+        """Whether the mapping leads from a vector to one row of the word embeddings, so that names can be its targets."""
+        in_text = isinstance(self.injection, TokenInjectionConfig)
+        return in_text and self.mapping.output_dim == self.base_model.embedding_dim
+
 
 def to_json(config: Any) -> str:
     """Return the text of ``config.json`` of a config that says which ``artifact`` it describes."""

@@ -68,7 +68,8 @@ def align(
     spread as widely as the targets. The plugin can be used at once, or be a start for map-tuning.
 
     Args:
-        plugin: Its mapping must be ``"affine"``; it is overwritten.
+        plugin: Its mapping must be ``"affine"``, and lead to one row of the word embeddings, as that of map-tuning does
+            and that of passages of one token; it is overwritten.
         model: The frozen model; not changed, not even run.
         tokenizer: The model's own tokenizer.
         targets: What to fit to. All entities take part that have a name, or a description.
@@ -81,13 +82,19 @@ def align(
 
     Raises:
         IncompatibleModelError: The model's word embeddings are another space than the plugin was made for.
-        MappingError: The mapping is an MLP, for which there is no closed form.
+        MappingError: The mapping is an MLP, for which there is no closed form, or leads elsewhere, as into layers.
         TrainingError: There is nothing to fit to, the ridge is negative, or ``words`` do not fit.
 
     Example:
         >>> align(plugin, model, tokenizer).held_out_r2  # doctest: +SKIP
         0.21
     """
+    if not plugin.config.leads_to_words:
+        raise MappingError(
+            f"align fits to word embeddings; the network of this plugin ({plugin.config.injection.method!r}) leads "
+            "elsewhere. Type: MapTuningTrainer(model=model, plugin=plugin, processing_class=tokenizer, "
+            "train_dataset=rows).train()"
+        )
     if plugin.config.mapping.kind != "affine":
         raise MappingError(
             f"align fits an affine mapping in closed form; this one is {plugin.config.mapping.kind!r}. Type: "

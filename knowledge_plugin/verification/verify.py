@@ -181,9 +181,9 @@ def _check_mapping(path: Path, config: KnowledgePluginConfig, findings: Findings
     with findings.catching(path.name):
         mapping.load(path)
         if looks_untrained(mapping):
-            findings.warning(
-                path.name, "the weights look like those of a fresh network. Type: align(plugin, model, tokenizer)"
-            )
+            aligns = config.leads_to_words and config.mapping.kind == "affine"
+            advice = "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
+            findings.warning(path.name, f"the weights look like those of a fresh network. Type: {advice}")
 
 
 def _check_knowledge(

@@ -9,6 +9,7 @@ from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
 from knowledge_plugin.errors import IncompatibleModelError, MappingError, TrainingError
 from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
+from tests.contract.architectures import build
 
 WORDS = [
     "paris",
@@ -324,3 +325,21 @@ def test_results_of_another_mapping_are_dropped(model, wordpiece, kb):
     plugin.results = [EvaluationResult("text-classification", "cities", "accuracy", Score(0.9))]
     align(plugin, model, wordpiece)
     assert plugin.results == []
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("memory", {}), ("kformer", {}), ("kb-attention", {}), ("passage", {"mapping": "affine", "tokens": 2})],
+)
+def test_a_network_that_leads_elsewhere_is_refused_and_keeps_its_weights(method, settings, kb, wordpiece):
+    model = build("llama")
+    plugin = KnowledgePlugin.for_model(model, kb, method=method, **settings)
+    before = fingerprint(plugin.mapping)
+    with pytest.raises(MappingError, match=f"'{method}'.*MapTuningTrainer"):
+        align(plugin, model, wordpiece)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in plugin.mapping.state_dict().items())
+
+
+def test_a_passage_of_one_token_is_fitted(model, kb, wordpiece):
+    plugin = KnowledgePlugin.for_model(model, kb, method="passage", mapping="affine")
+    assert align(plugin, model, wordpiece).entities == len(kb)

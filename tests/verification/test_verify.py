@@ -244,3 +244,14 @@ def test_plugins_of_other_methods_are_looked_through_too(method, model, kb, word
     weights = tmp_path / "plugin" / "mapping.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
     assert not verify(tmp_path / "plugin").whole
+
+
+@pytest.mark.parametrize(
+    ("method", "mapping", "advice"),
+    [("map-tuning", "affine", "align("), ("map-tuning", "mlp", "MapTuningTrainer("), ("memory", None, "MapTuningTrainer(")],
+)
+def test_a_fresh_network_is_advised_what_its_method_can_do(method, mapping, advice, tmp_path):
+    fresh = KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base(), mapping=mapping, method=method)
+    fresh.save_pretrained(tmp_path)
+    (message,) = [message for _, where, message in found(tmp_path) if where == "mapping.safetensors"]
+    assert f"Type: {advice}" in message
