@@ -377,6 +377,7 @@ class KnowledgePlugin:
             form,
             in_text.separator if in_text else "",
         )
+        source.chose_linker = linker is None
         attachment = attach(model, tokenizer, hook, source)
         self._attachments.add(attachment)
         if device.type != "meta":
@@ -397,8 +398,9 @@ class KnowledgePlugin:
     def swap(self, kb: KnowledgeBase) -> None:
         """Exchange the knowledge base as a whole, without training; models that it is attached to see it at once.
 
-        Its vectors must come from the same encoder as those before. Single entries are changed by
-        :meth:`KnowledgeBase.upsert <knowledge_plugin.KnowledgeBase.upsert>` and ``remove``.
+        Its vectors must come from the same encoder as those before. A linker that was given to :meth:`attach` stays.
+        Single entries are changed by :meth:`KnowledgeBase.upsert <knowledge_plugin.KnowledgeBase.upsert>` and
+        ``remove``.
 
         Raises:
             MappingError: Its vectors are of another width.
@@ -414,7 +416,7 @@ class KnowledgePlugin:
             )
         self.knowledge_base = kb
         for attachment in attached:
-            attachment.use(kb)
+            attachment.use(kb, self.default_linker())
 
     def prompt_embeds(self, text: str | list[str], **options: Any) -> torch.Tensor | list[torch.Tensor]:
         """Return the input embeddings of a prompt; see :meth:`Attachment.prompt_embeds`.

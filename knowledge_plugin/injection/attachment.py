@@ -25,7 +25,7 @@ from knowledge_plugin.injection.prompt_embeds import check_takes_embeddings, loo
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
 from knowledge_plugin.injection.tokenizer import knowledge_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.linking.mention import Linker, Mention
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,16 @@ class Attachment:
         ]
         return embeds[0] if isinstance(text, str) else embeds
 
-    def use(self, knowledge_base: KnowledgeBase) -> None:
-        """Look entries up in another knowledge base from now on; see :meth:`KnowledgePlugin.swap`."""
+    def use(self, knowledge_base: KnowledgeBase, linker: Linker | None) -> None:
+        """Look entries up in another knowledge base from now on; see :meth:`KnowledgePlugin.swap`.
+
+        Args:
+            knowledge_base: The other one.
+            linker: Over its names, for an attachment that was not given a linker.
+        """
         self._source.knowledge_base = knowledge_base
+        if self._source.chose_linker:
+            self._source.linker = linker
         self._hook.vectors = PlacedIndex(knowledge_base, self._hook.vectors.gpu)
 
     @contextmanager

@@ -45,6 +45,7 @@ class KnowledgeSource:
         self.name = name
         self.knowledge_base = knowledge_base
         self.linker = linker
+        self.chose_linker = False  # whether nobody gave one, so that it is of this knowledge base
         self.ids = ids
         self.form = form
         self.separator = separator

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.errors import AttachmentError, ConfigError, MappingError
 from knowledge_plugin.injection.lookup import Found
 from tests import tiny
@@ -65,3 +65,25 @@ def test_entities_that_are_tokens_are_not_exchanged_under_an_attached_model(mode
     with plugin.attach(model, wordpiece), pytest.raises(AttachmentError, match="swap"):
         plugin.swap(tiny.knowledge_base(seed=7))
     plugin.swap(tiny.knowledge_base(seed=7))
+
+
+def _only(name, id):
+    return KnowledgeBase.from_entities([Entity(id, name)], torch.ones(1, 8), name="others")
+
+
+def test_rows_are_linked_to_the_new_knowledge_base(model, kb, wordpiece):
+    plugin = _plugin(model, kb)
+    with plugin.attach(model, wordpiece) as attachment:
+        plugin.swap(_only("Vienna", "geo:vienna"))
+        ((mention,),) = attachment.source.linker(["the mayor of Vienna"])
+        assert mention.entity_id == "geo:vienna"
+
+
+def test_a_linker_that_was_given_stays(model, kb, wordpiece):
+    def linker(texts):
+        return [[] for _ in texts]
+
+    plugin = _plugin(model, kb)
+    with plugin.attach(model, wordpiece, linker=linker) as attachment:
+        plugin.swap(_only("Vienna", "geo:vienna"))
+        assert attachment.source.linker is linker
