@@ -398,7 +398,8 @@ class KnowledgePlugin:
     def swap(self, kb: KnowledgeBase) -> None:
         """Exchange the knowledge base as a whole, without training; models that it is attached to see it at once.
 
-        Its vectors must come from the same encoder as those before. A linker that was given to :meth:`attach` stays.
+        Its vectors must come from the same encoder as those before. ``results`` are forgotten: they were measured with
+        the knowledge base before. A linker that was given to :meth:`attach` stays.
         Single entries are changed by :meth:`KnowledgeBase.upsert <knowledge_plugin.KnowledgeBase.upsert>` and
         ``remove``.
 
@@ -415,6 +416,7 @@ class KnowledgePlugin:
                 "Type: attachment.detach(); plugin.swap(kb); plugin.attach(model, tokenizer)"
             )
         self.knowledge_base = kb
+        self.results = []  # they were of the knowledge base before
         for attachment in attached:
             attachment.use(kb, self.default_linker())
 

@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, MappingError
+from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
 
 ROOT = Path(__file__).parents[1]
@@ -167,6 +168,7 @@ def test_opening_does_not_read_the_index(model, tmp_path):
     program = f"""
 import psutil, torch
 from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
 resident = psutil.Process().memory_info
 KnowledgePlugin.from_pretrained
@@ -217,3 +219,9 @@ def test_a_folder_without_its_knowledge_base_is_not_taken_for_a_repo(plugin, tmp
     shutil.rmtree("mine/knowledge_base")
     with pytest.raises(ArtifactError, match="knowledge_base"):
         KnowledgePlugin.from_pretrained("mine")
+
+
+def test_what_was_measured_with_another_knowledge_base_is_forgotten(plugin):
+    plugin.results = [EvaluationResult("text-classification", "cities", "accuracy", Score(0.9))]
+    plugin.swap(tiny.knowledge_base(seed=7))
+    assert plugin.results == []
