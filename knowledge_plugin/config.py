@@ -430,7 +430,7 @@ class KnowledgePluginConfig:
 
     @property
     def leads_to_words(self) -> bool:
-        """Whether the mapping leads from a vector to one row of the word embeddings, so that names can be its targets."""
+        """Whether the mapping leads from a vector to one row of the word embeddings, so that names can be targets."""
         in_text = isinstance(self.injection, TokenInjectionConfig)
         return in_text and self.mapping.output_dim == self.base_model.embedding_dim
 

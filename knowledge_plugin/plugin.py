@@ -23,6 +23,7 @@ from knowledge_plugin.config import (
     KnowledgeBaseConfig,
     KnowledgeBaseReference,
     KnowledgePluginConfig,
+    LayerInjectionConfig,
     MappingKind,
     TokenInjectionConfig,
     read_config,
@@ -117,11 +118,17 @@ class KnowledgePlugin:
             TokenizerError: A slow tokenizer.
             MappingError: No such kind of mapping.
             ConfigError: No such method, or a setting that it does not have, or one out of bounds.
+
+        Warns:
+            UserWarning: The method looks entries up, and ``key_dim`` is not given: what an entry is found by is then
+                also all that it says.
         """
         kind = find_method(method)
         kind.check_settings(settings)
         base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
         shape, injection = kind.configure(model, kb, mapping, **settings)
+        if isinstance(injection, LayerInjectionConfig) and settings.get("key_dim") is None:
+            _warn_of_whole_keys(injection, kb)
         config = KnowledgePluginConfig(base_model, shape, injection)
         network = kind.network(config)
         if kind.initialise is not None:
@@ -474,6 +481,17 @@ def _check_width(config: KnowledgePluginConfig, knowledge_base: KnowledgeBase) -
             f"the mapping takes vectors of width {config.mapping.input_dim}, but those of the knowledge base "
             f"{knowledge_base.config.name!r} are {knowledge_base.config.dim} wide. Use the knowledge base that the "
             "mapping was trained with, or train a new one: KnowledgePlugin.for_model(model, kb)"
+        )
+
+
+def _warn_of_whole_keys(injection: LayerInjectionConfig, knowledge_base: KnowledgeBase) -> None:
+    if injection.key_dim >= (dim := knowledge_base.config.dim):
+        warnings.warn(
+            f"key_dim is not given, so that all {dim} numbers of a vector are the key and the value of its entry: "
+            "nothing tells what it is found by from what it says, and evaluate has no shuffled control. Type: "
+            "vectors, key_dim = knowledge_plugin.building.key_value_vectors(entities, encode), and then "
+            f"for_model(..., key_dim=key_dim), or --setting key_dim=NUMBER. If you mean it so: key_dim={dim}.",
+            stacklevel=3,
         )
 
 

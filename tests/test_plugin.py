@@ -21,6 +21,7 @@ from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, MappingError
 from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
+from tests.contract.architectures import build
 
 ROOT = Path(__file__).parents[1]
 TEXT = "From Paris to New York"
@@ -225,3 +226,16 @@ def test_what_was_measured_with_another_knowledge_base_is_forgotten(plugin):
     plugin.results = [EvaluationResult("text-classification", "cities", "accuracy", Score(0.9))]
     plugin.swap(tiny.knowledge_base(seed=7))
     assert plugin.results == []
+
+
+@pytest.mark.parametrize("method", ["kformer", "memory", "kb-attention"])
+def test_vectors_that_are_keys_as_a_whole_are_warned_of(method, kb):
+    model = build("llama")
+    with pytest.warns(UserWarning, match="key_dim is not given.*key_value_vectors"):
+        KnowledgePlugin.for_model(model, kb, method=method)
+
+
+@pytest.mark.parametrize("settings", [{"method": "memory", "key_dim": 3}, {"method": "memory", "key_dim": 8}, {}])
+def test_keys_that_were_chosen_are_not(settings, model, kb, recwarn):
+    KnowledgePlugin.for_model(model, kb, **settings)
+    assert not [warning for warning in recwarn if "key_dim" in str(warning.message)]

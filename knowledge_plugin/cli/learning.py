@@ -59,7 +59,7 @@ def train(
     ] = "map-tuning",
     setting: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Of the method, such as layers=[0,1] or top=5; may be repeated."),
+        typer.Option(metavar="KEY=VALUE", help="Of the method, such as key_dim=384 or layers=[0,1]; may be repeated."),
     ] = None,
     objective: Annotated[
         str,

@@ -182,7 +182,9 @@ def _check_mapping(path: Path, config: KnowledgePluginConfig, findings: Findings
         mapping.load(path)
         if looks_untrained(mapping):
             aligns = config.leads_to_words and config.mapping.kind == "affine"
-            advice = "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
+            advice = (
+                "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
+            )
             findings.warning(path.name, f"the weights look like those of a fresh network. Type: {advice}")
 
 

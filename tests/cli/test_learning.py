@@ -83,7 +83,7 @@ def test_train_by_descriptions(checkpoint, kb_folder, tmp_path):
     ("method", "settings", "expected"),
     [
         ("kformer", ["layers=[0,1]", "top=2", "key_dim=4"], {"layers": [0, 1], "top": 2, "key_dim": 4}),
-        ("memory", ["heads=2"], {"heads": 2}),
+        ("memory", ["heads=2", "key_dim=4"], {"heads": 2}),
         ("passage", ["tokens=2", "separator=: "], {"tokens": 2, "separator": ": "}),
     ],
 )
@@ -98,6 +98,15 @@ def test_another_method_with_settings(checkpoint, kb_folder, tmp_path, method, s
     injection = KnowledgePlugin.from_pretrained(tmp_path / "out").config.injection
     assert injection.method == method
     assert {name: getattr(injection, name) for name in expected} == expected
+
+
+@pytest.mark.filterwarnings("always::UserWarning")
+def test_keys_that_are_the_values_too_are_warned_of(checkpoint, kb_folder, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a train to York", "label": 0}\n')
+    arguments = ["--kb", kb_folder, "--model", checkpoint, "--data", tmp_path / "rows.jsonl", "--method", "memory"]
+    done = run("train", tmp_path / "out", *arguments, "--epochs", 1)
+    assert done.exit_code == 0
+    assert re.search("warning: key_dim is not given.*--setting key_dim=NUMBER", done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,11 @@ def test_plugins_of_other_methods_are_looked_through_too(method, model, kb, word
 
 @pytest.mark.parametrize(
     ("method", "mapping", "advice"),
-    [("map-tuning", "affine", "align("), ("map-tuning", "mlp", "MapTuningTrainer("), ("memory", None, "MapTuningTrainer(")],
+    [
+        ("map-tuning", "affine", "align("),
+        ("map-tuning", "mlp", "MapTuningTrainer("),
+        ("memory", None, "MapTuningTrainer("),
+    ],
 )
 def test_a_fresh_network_is_advised_what_its_method_can_do(method, mapping, advice, tmp_path):
     fresh = KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base(), mapping=mapping, method=method)
