@@ -70,7 +70,8 @@ class MapTuningTrainer(Trainer):
         train_dataset: For ``"task"``, rows with ``text`` and ``label`` (perhaps ``text_pair``, ``mentions``), or rows
             tokenized by the attachment's tokenizer. The label may be a text, as in ``{"text": "Ada lives in", "label":
             "Graz"}``: a decoder reads it behind ``text`` and learns from it alone, an encoder-decoder is to write it;
-            entities are linked in ``text`` and never in the label. For the others rows with ``text``, perhaps
+            entities are linked in ``text`` and never in the label. Methods that look entries up want ``text``, and no
+            tokenized rows: which entry a row is about must be known. For the others rows with ``text``, perhaps
             ``mentions``; for ``"describe"`` perhaps ``triples``, ``[[entity id, relation, object], ...]`` in words,
             instead of the knowledge base's descriptions.
         eval_dataset: The same. Of the mention objectives all mentions are asked for, the same at each evaluation.
