@@ -338,7 +338,7 @@ class KnowledgePlugin:
                 it is.
             linker: Finds mentions; ``None`` takes the dictionary linker over the knowledge base's aliases.
             form: ``"concat"`` puts ``[entity] /`` before a mention, ``"replace"`` puts ``[entity]`` in its place;
-                ``None`` takes what the plugin was made with.
+                ``None`` takes what the plugin was made with. Methods that put nothing into a text have no form.
             strict: Refuse a model of another embedding space, and another tokenizer; ``False`` warns instead.
             name: What to call the plugin on this model; ``None`` takes the name of its knowledge base.
 
@@ -351,10 +351,15 @@ class KnowledgePlugin:
             TokenizerError: The tokenizer is slow, or not the one that the plugin was made with.
             LinkingError: The linker is none.
             AttachmentError: This plugin is attached to this model already, or another one of this name, or
-                ``index_device="cuda"`` without a GPU.
+                ``index_device="cuda"`` without a GPU, or a form for a method that has none.
         """
         injection = self.config.injection
         in_text = injection if isinstance(injection, TokenInjectionConfig) else TokenInjectionConfig(injection.method)
+        if form is not None and in_text is not injection:
+            raise AttachmentError(
+                f"form: {injection.method!r} puts nothing into a text, so that it has no form; found {form!r:.80}. "
+                "Leave out form=..."
+            )
         form = form or in_text.form
         if form not in ("concat", "replace"):
             raise ValueError(f"form: expected 'concat' or 'replace', found {form!r}.")
@@ -382,7 +387,7 @@ class KnowledgePlugin:
             linker or self.default_linker(),
             hook.ids,
             form,
-            in_text.separator if in_text else "",
+            in_text.separator,
         )
         source.chose_linker = linker is None
         attachment = attach(model, tokenizer, hook, source)

@@ -239,3 +239,11 @@ def test_vectors_that_are_keys_as_a_whole_are_warned_of(method, kb):
 def test_keys_that_were_chosen_are_not(settings, model, kb, recwarn):
     KnowledgePlugin.for_model(model, kb, **settings)
     assert not [warning for warning in recwarn if "key_dim" in str(warning.message)]
+
+
+@pytest.mark.parametrize("form", ["replace", "concat"])
+def test_a_form_of_what_puts_nothing_into_a_text_is_refused(form, model, kb, wordpiece):
+    plugin = KnowledgePlugin.for_model(model, kb, method="memory", key_dim=3)
+    with pytest.raises(AttachmentError, match="'memory' puts nothing into a text"):
+        plugin.attach(model, wordpiece, form=form)
+    plugin.attach(model, wordpiece).detach()

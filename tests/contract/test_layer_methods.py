@@ -26,7 +26,7 @@ DECODERS = [name for name in GENERATORS if name in DENSE and not build(name).con
 def layer_plugin(model, method, seed=1, strength=0.3, **settings) -> KnowledgePlugin:
     """Return a plugin whose network is large enough to be felt in the output; 0 leaves it untrained."""
     torch.manual_seed(seed)
-    plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base(), method=method, **settings)
+    plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base(), method=method, **{"key_dim": 8} | settings)
     if strength:
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
