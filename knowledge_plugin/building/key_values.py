@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -13,7 +15,7 @@ Encode = Callable[[list[str]], object]
 
 
 def key_value_vectors(
-    entities: Sequence[Entity], encode: Encode, encode_values: Encode | None = None
+    entities: Iterable[Entity], encode: Encode, encode_values: Encode | None = None
 ) -> tuple[torch.Tensor, int]:
     """Encode labels as keys and descriptions as values.
 
@@ -22,15 +24,16 @@ def key_value_vectors(
 
     Args:
         entities: Each with a description.
-        encode: From texts to vectors ``[n, dim]``, such as ``SentenceTransformer(...).encode`` or a
-            :class:`~knowledge_plugin.injection.word_vectors.WordEncoder`.
+        encode: From texts to vectors ``[n, dim]``, also as a list of tensors, such as
+            ``SentenceTransformer(...).encode`` or a :class:`~knowledge_plugin.injection.word_vectors.WordEncoder`.
         encode_values: Another encoder for descriptions.
 
     Returns:
-        float32 ``[entities, key_dim + value_dim]``, and ``key_dim``.
+        float32 ``[entities, key_dim + value_dim]`` without a gradient, and ``key_dim``.
 
     Raises:
-        KnowledgeBaseError: There is none, or one without a description.
+        KnowledgeBaseError: There is none, or one without a description; or an encoder does not give one vector of
+            numbers for each text.
 
     Example:
         >>> def count(texts):
@@ -38,13 +41,32 @@ def key_value_vectors(
         >>> key_value_vectors([Entity("x:1", "Graz", description="a town on the Mur")], count)
         (tensor([[1., 0., 1., 2.]]), 2)
     """
+    entities = list(entities)
     silent = next((entity for entity in entities if not (entity.description or "").strip()), None)
     if silent is not None or not entities:
         raise KnowledgeBaseError(
             f"{'none' if silent is None else repr(silent.id)}: expected entities with a description, which is the "
             "value that its label is the key to. Type: Entity(id, label, description=...)"
         )
-    keys = torch.as_tensor(encode([entity.label for entity in entities]), dtype=torch.float32)
+    keys = _encoded("encode", encode, [entity.label for entity in entities])
     texts = [entity.description or "" for entity in entities]
-    values = torch.as_tensor((encode_values or encode)(texts), dtype=torch.float32)
+    values = _encoded("encode" if encode_values is None else "encode_values", encode_values or encode, texts)
     return torch.cat([keys, values], dim=1), keys.shape[1]
+
+
+def _encoded(name: str, encode: Encode, texts: list[str]) -> torch.Tensor:
+    """Return float32 ``[texts, dim]`` on the CPU."""
+    given: Any = encode(texts)
+    found: object = type(given).__name__
+    vectors = torch.empty(0)
+    with suppress(TypeError, ValueError, RuntimeError):
+        # Some encoders give a list of tensors, which torch.as_tensor does not take.
+        listed = isinstance(given, (list, tuple)) and any(isinstance(row, torch.Tensor) for row in given)
+        vectors = torch.as_tensor(torch.stack(list(given)) if listed else given, dtype=torch.float32).detach().cpu()
+        found = list(vectors.shape)
+    if vectors.dim() != 2 or len(vectors) != len(texts) or not vectors.shape[1]:
+        raise KnowledgeBaseError(
+            f"{name}: expected vectors [{len(texts)}, dim], one for each text, found {found}. Type: "
+            "SentenceTransformer(...).encode, or WordEncoder(model, tokenizer)"
+        )
+    return vectors

@@ -28,3 +28,38 @@ def test_labels_are_keys_and_descriptions_are_values():
 def test_an_entry_that_says_nothing_is_refused(entities):
     with pytest.raises(KnowledgeBaseError, match="description"):
         key_value_vectors(entities, _lengths)
+
+
+TOWNS = [Entity("x:1", "Graz", description="town"), Entity("x:2", "Oslo!", description="a city")]
+
+
+def test_entities_may_come_one_by_one():
+    vectors, key_dim = key_value_vectors((town for town in TOWNS), _lengths)
+    assert (vectors.tolist(), key_dim) == ([[4, 1, 4, 1], [5, 1, 6, 1]], 2)
+
+
+def test_vectors_may_be_a_list_of_tensors_and_keep_no_gradient():
+    vectors, _ = key_value_vectors(TOWNS, lambda texts: [torch.ones(2, requires_grad=True) for _ in texts])
+    assert vectors.tolist() == [[1] * 4] * 2
+    assert not vectors.requires_grad
+    vectors, _ = key_value_vectors(TOWNS, lambda texts: torch.ones(len(texts), 2, requires_grad=True))
+    assert not vectors.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("encode", "found"),
+    [
+        (lambda texts: _lengths(texts[:1]), r"found \[1, 2\]"),
+        (lambda texts: _lengths(texts)[:, 0], r"found \[2\]"),
+        (lambda texts: torch.ones(2, 0), r"found \[2, 0\]"),
+        (lambda texts: [torch.ones(i + 1) for i in range(len(texts))], "found list"),
+        (lambda texts: [[1.0], [1.0, 2.0]], "found list"),
+        (lambda texts: None, "found NoneType"),
+        (lambda texts: texts, "found list"),
+    ],
+)
+def test_what_is_no_vector_for_each_text_is_refused(encode, found):
+    with pytest.raises(KnowledgeBaseError, match=rf"^encode: expected vectors \[2, dim\].*{found}"):
+        key_value_vectors(TOWNS, encode)
+    with pytest.raises(KnowledgeBaseError, match=r"^encode_values: expected vectors"):
+        key_value_vectors(TOWNS, _lengths, encode)
