@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from knowledge_plugin.errors import ConfigError, TrainingError
@@ -95,11 +95,11 @@ def find_method(name: object) -> Method:
     """Return a method by its name; packages that are installed are asked only for one that is not known yet.
 
     Raises:
-        ConfigError: Nobody knows it.
+        ConfigError: Nobody knows it, or what a package brings under this name cannot be loaded or is none.
     """
     if isinstance(name, str) and name not in _METHODS:
         for entry in entry_points(group=GROUP, name=name):
-            register_method(entry.load())
+            register_method(_load(entry))
     if not isinstance(name, str) or name not in _METHODS:
         known = sorted({*_METHODS, *(entry.name for entry in entry_points(group=GROUP))})
         raise ConfigError(
@@ -107,3 +107,19 @@ def find_method(name: object) -> Method:
             "is known once that package is installed."
         )
     return _METHODS[name]
+
+
+def _load(entry: EntryPoint) -> Method:
+    package = entry.dist.name if entry.dist is not None else "an unknown package"
+    said = f"the injection method {entry.name!r:.80} of {package} (entry point {entry.value!r:.200} in {GROUP})"
+    try:
+        method = entry.load()
+    except Exception as error:  # whatever happens in a stranger's import
+        raise ConfigError(
+            f"{said} cannot be loaded: {type(error).__name__}: {error!s:.300}. Install {package} anew, or tell its "
+            "authors."
+        ) from error
+    if not isinstance(method, Method) or method.name != entry.name:
+        found = f"one called {method.name!r:.80}" if isinstance(method, Method) else f"{type(method).__name__}"
+        raise ConfigError(f"{said}: expected a knowledge_plugin.registry.Method of that name, found {found}.")
+    return method

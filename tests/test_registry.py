@@ -56,3 +56,28 @@ def test_another_package_brings_a_method_by_an_entry_point(monkeypatch):
     assert find_method("other") is OTHER
     with pytest.raises(ConfigError, match="'other'"):
         find_method("nobody's")
+
+
+class _Package:
+    name = "their-package"
+
+
+@pytest.mark.usefixtures("_known")
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("no_such_module:METHOD", "cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
+        (f"{__name__}:NOT_THERE", "cannot be loaded: AttributeError"),
+        (f"{__name__}:__name__", "expected a knowledge_plugin.registry.Method of that name, found str"),
+        (f"{__name__}:OTHER", "of that name, found one called 'other'"),
+    ],
+)
+def test_a_broken_entry_point_is_named_with_its_package(monkeypatch, value, says):
+    entry = EntryPoint("theirs", value, registry.GROUP)._for(_Package())
+    monkeypatch.setattr(registry, "entry_points", lambda group, name=None: [entry] if name in (None, "theirs") else [])
+    with pytest.raises(ConfigError, match="'theirs' of their-package") as caught:
+        find_method("theirs")
+    assert says in str(caught.value)
+    assert repr(value) in str(caught.value)
+    with pytest.raises(ConfigError, match="'theirs', found 'nobody'"):
+        find_method("nobody")
