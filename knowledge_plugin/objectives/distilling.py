@@ -16,7 +16,7 @@ from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.answers import IGNORED, generates, is_encoder_decoder, predicts_words, prompt_mentions
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import Hook
-from knowledge_plugin.objectives.base import Added
+from knowledge_plugin.objectives.base import Added, with_virtual_ids
 from knowledge_plugin.objectives.collator import TaskCollator
 
 # Weight of the divergence beside the loss of the answer (Cheng et al., 2024, section 4).
@@ -37,6 +37,8 @@ class DistillingCollator(TaskCollator):
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return a batch of tensors; those of the teacher are called ``teacher_...``.
 
+        Among them is ``teacher_told`` ``[batch]``: whether there is a description before a text.
+
         Raises:
             TrainingError: As of :class:`TaskCollator`; or a label is no text.
         """
@@ -54,6 +56,7 @@ class DistillingCollator(TaskCollator):
         contexts = [[kb[m.entity_id].description for m in mentions if m.entity_id in kb] for mentions in found]
         told = [" ".join([*filter(None, context), text]) for context, text in zip(contexts, texts, strict=True)]
         teacher = self._behind(told, answers, [[] for _ in rows])  # type: ignore[arg-type]
+        teacher["told"] = torch.tensor([any(context) for context in contexts])
         return batch | {f"{_TEACHER}{name}": tensor for name, tensor in teacher.items()}
 
 
@@ -61,16 +64,22 @@ class DistillingCollator(TaskCollator):
 def distilling(model: nn.Module, hook: Hook, inputs: dict[str, Any]) -> Iterator[Added]:
     """Add ``alpha KL(teacher | student)`` at the tokens of the answer, the teacher being the model itself."""
     teacher = {n.removeprefix(_TEACHER): inputs.pop(n) for n in list(inputs) if n.startswith(_TEACHER)}
-    labels, told = inputs["labels"], teacher.pop("labels")
+    labels, answers, _ = inputs["labels"], teacher.pop("labels"), teacher.pop("told")
 
     def added(outputs: Any) -> torch.Tensor:
         with _as_it_is(model):
-            wanted = _answers(model(**teacher).logits, told)
+            wanted = _answers(model(**teacher).logits, answers)
         return _ALPHA * functional.kl_div(
             _answers(outputs["logits"], labels).log_softmax(-1), wanted.softmax(-1), reduction="batchmean"
         )
 
     yield added
+
+
+def with_description(hook: Hook, batch: dict[str, Any]) -> list[bool]:
+    """Return which rows of a batch have an entity that the teacher is told of: of others nothing can be learned."""
+    told = batch[f"{_TEACHER}told"].tolist()
+    return [mentioned and known for mentioned, known in zip(with_virtual_ids(hook, batch), told, strict=True)]
 
 
 def nothing_to_distil(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form: Form) -> str | None:

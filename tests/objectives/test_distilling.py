@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import TrainingArguments
 
-from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin import KnowledgePlugin, MapTuningTrainer
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.objectives.distilling import DistillingCollator, distilling, nothing_to_distil
@@ -26,6 +27,7 @@ def test_the_teacher_reads_the_description_and_no_entity(collator, wordpiece):
     batch, ids = collator(ROWS), collator.attachment.source.ids
     assert ids.mask(batch["input_ids"]).any(1).tolist() == [True, False]
     assert not bool(ids.mask(batch["teacher_input_ids"]).any())
+    assert batch["teacher_told"].tolist() == [True, False]
     said = wordpiece.decode(batch["teacher_input_ids"][0], skip_special_tokens=True)
     assert said.startswith("a city. the mayor of new york")
     for name in ("labels", "teacher_labels"):
@@ -64,3 +66,20 @@ def test_labels_that_are_no_texts_are_refused(collator):
 @pytest.mark.parametrize(("name", "lacks"), [("llama", False), ("bert-masked-lm", True), ("t5", True)])
 def test_only_a_decoder_is_its_own_teacher(name, lacks, wordpiece):
     assert (nothing_to_distil(build(name), wordpiece, "concat") is not None) is lacks
+
+
+def test_what_the_teacher_is_not_told_of_teaches_nothing(wordpiece, tmp_path):
+    model = build("llama")
+    plugin = KnowledgePlugin.for_model(model, tiny.knowledge_base(), method="passage")
+    rows = [{"text": "the mayor of Berlin came from", "label": "the river"}]  # Berlin has no description
+    arguments = TrainingArguments(str(tmp_path), max_steps=1, report_to="none", disable_tqdm=True, save_strategy="no")
+
+    def trainer(rows):
+        return MapTuningTrainer(
+            model, arguments, plugin=plugin, objective="distil", processing_class=wordpiece, train_dataset=rows
+        )
+
+    with pytest.raises(TrainingError, match="'distil' may want more than names, such as descriptions"):
+        trainer(rows).train()
+    trainer(rows + ROWS).train()
+    assert plugin.config.training.rows_with_mention == pytest.approx(1 / 3)

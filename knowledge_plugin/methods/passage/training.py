@@ -9,7 +9,7 @@ from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.objectives.base import Objective
 from knowledge_plugin.objectives.collator import TaskCollator
-from knowledge_plugin.objectives.distilling import DistillingCollator, distilling, nothing_to_distil
+from knowledge_plugin.objectives.distilling import DistillingCollator, distilling, nothing_to_distil, with_description
 
 # The passage stands before "This", and its words are what follows.
 _INSTRUCTIONS = (
@@ -21,7 +21,9 @@ _INSTRUCTIONS = (
 
 OBJECTIVES = {
     "task": Objective(lambda seed: TaskCollator()),
-    "distil": Objective(lambda seed: DistillingCollator(), step=distilling, missing=nothing_to_distil),
+    "distil": Objective(
+        lambda seed: DistillingCollator(), step=distilling, missing=nothing_to_distil, knows=with_description
+    ),
 }
 
 
