@@ -87,3 +87,10 @@ def test_a_linker_that_was_given_stays(model, kb, wordpiece):
     with plugin.attach(model, wordpiece, linker=linker) as attachment:
         plugin.swap(_only("Vienna", "geo:vienna"))
         assert attachment.source.linker is linker
+
+
+def test_its_card_says_which_layers_were_chosen(model, kb, tmp_path):
+    KnowledgePlugin.for_model(model, kb, method="memory", layers=[0], key_dim=3).save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "in layer 0;" in card
+    assert "last layer" not in card
