@@ -12,6 +12,7 @@ import typer
 
 from knowledge_plugin.cli.artifact import Artifact, AtRevision, InSubfolder, open_any
 from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_table
+from knowledge_plugin.config import TokenInjectionConfig
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker, LinkingQuality, read_gold, score_linker
@@ -32,10 +33,16 @@ def link(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show which entities a plugin's own linker, or the dictionary linker of a knowledge base, finds in texts."""
+    """Show which entities a plugin's own linker, or the dictionary linker of a knowledge base, finds in texts.
+
+    Of a plugin that looks entries up in layers, nothing of this is put into a text.
+    """
     if gold is not None and text:
         raise typer.BadParameter("pass texts to be linked, or --gold to measure by, not both.")
-    linker, kb = _linker(open_any(artifact, revision, subfolder))
+    opened = open_any(artifact, revision, subfolder)
+    linker, kb = _linker(opened)
+    if isinstance(opened, KnowledgePlugin) and not isinstance(opened.config.injection, TokenInjectionConfig):
+        _say_what_links_are(opened)
     if gold is not None:
         _print_quality(_quality(linker, kb, gold), as_json)
         return
@@ -58,6 +65,14 @@ def link(
 def _generated(kb: KnowledgeBase, entity_id: str) -> dict[str, Any]:
     notes = kb[entity_id].generated
     return {"generated": list(notes)} if notes else {}
+
+
+def _say_what_links_are(plugin: KnowledgePlugin) -> None:
+    note = (
+        f"note: {plugin.config.injection.method} puts nothing into a text. These names only tell training and "
+        "evaluation which entry a row is about; what the model looks up, attachment.explain(text) says."
+    )
+    typer.echo(harmless(note), err=True)
 
 
 def _linker(opened: KnowledgePlugin | KnowledgeBase) -> tuple[Linker, KnowledgeBase]:

@@ -37,6 +37,16 @@ def test_link_of_a_plugin_uses_the_settings_that_it_was_made_with(tmp_path):
     assert "geo:paris" in run("link", tmp_path, "in Paris").stdout
 
 
+@pytest.mark.parametrize("method", ["memory", "passage"])
+def test_link_says_where_nothing_is_put_into_a_text(method, tmp_path):
+    settings = {"key_dim": 3} if method == "memory" else {}
+    plugin = KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base(), method=method, **settings)
+    plugin.save_pretrained(tmp_path)
+    result = run("link", tmp_path, "in Berlin", "--json")
+    assert json.loads(result.stdout)["mentions"][0]["entity_id"] == "geo:berlin"
+    assert ("memory puts nothing into a text" in result.stderr) is (method == "memory")
+
+
 @pytest.mark.parametrize("kind", ["kb", "plugin"])
 def test_linking_where_mentions_come_from_elsewhere_exits_with_1(tmp_path, kind):
     kb = KnowledgeBase.from_entities([Entity("x:1", "")], [[1.0]], name="t", linker="external")
