@@ -90,10 +90,12 @@ def _in_words(plugin: KnowledgePlugin, values: dict[str, Any]) -> dict[str, obje
     mapping += f", {values['mapping parameters']} parameters"
     reference = config.knowledge_base
     learned = "trained" if config.training is None else f"learned by {config.training.objective!r}"
+    if values["looks untrained"]:
+        learned = "looks untrained" if config.training is None else f"{learned}, too little to be told from untrained"
     return {
         "made for": f"{config.base_model.name or 'an unnamed model'} ({config.base_model.vocab_size} words, "
         f"{config.base_model.embedding_dim} wide)",
-        "mapping": f"{mapping}; {'looks untrained' if values['looks untrained'] else learned}",
+        "mapping": f"{mapping}; {learned}",
         **config.injection.in_words(),
         "linker": "none: mentions must be given" if kb.linker == "external" else "dictionary, over the names",
         **_kb_in_words(plugin.knowledge_base),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
+from knowledge_plugin.config import TrainingConfig
 from tests import tiny
 from tests.attacks import hostile
 from tests.cli.common import as_json, run
@@ -88,6 +90,13 @@ def test_inspect_of_a_plugin_that_was_aligned(tmp_path, wordpiece):
     plugin.save_pretrained(tmp_path)
     assert as_json("inspect", tmp_path)["looks untrained"] is False
     assert "untrained" not in run("inspect", tmp_path).stdout
+
+
+def test_inspect_of_a_plugin_that_was_trained_for_a_moment(tmp_path):
+    plugin = KnowledgePlugin.for_model(tiny.classifier(), tiny.knowledge_base(), mapping="affine")
+    plugin.config = replace(plugin.config, training=TrainingConfig("task", steps=2))
+    plugin.save_pretrained(tmp_path)
+    assert "learned by 'task', too little to be told from untrained" in run("inspect", tmp_path).stdout
 
 
 def test_a_knowledge_base_is_no_plugin(kb_folder):
