@@ -74,7 +74,9 @@ class Method:
         """
         if name not in self.objectives:
             known = ", ".join(map(repr, self.objectives))
-            raise TrainingError(f"objective: expected one of {known} (of {self.name}), found {name!r:.80}.")
+            others = [repr(method.name) for method in _METHODS.values() if name in method.objectives]
+            whose = f", which {' and '.join(others)} {'has' if len(others) == 1 else 'have'}" if others else ""
+            raise TrainingError(f"objective: expected one of {known} (of {self.name}), found {name!r:.80}{whose}.")
         return self.objectives[name]
 
 

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from knowledge_plugin import registry
-from knowledge_plugin.errors import ConfigError
+from knowledge_plugin.errors import ConfigError, TrainingError
 from knowledge_plugin.registry import find_method, register_method
 
 
@@ -32,6 +32,15 @@ def test_settings_are_those_of_the_method():
     with pytest.raises(ConfigError, match="it has none; found 'model'"):
         find_method("map-tuning").check_settings(["model"])
     replace(find_method("memory"), configure=lambda model, kb, mapping, **any: None).check_settings(["any"])
+
+
+def test_an_objective_of_another_method_is_refused_with_its_methods():
+    with pytest.raises(
+        TrainingError, match=r"'task' \(of memory\), found 'task-or-refuse', which 'kb-attention' has\.$"
+    ):
+        find_method("memory").find_objective("task-or-refuse")
+    with pytest.raises(TrainingError, match=r"found 'guess'\.$"):
+        find_method("memory").find_objective("guess")
 
 
 @pytest.mark.usefixtures("_known")
