@@ -14,7 +14,10 @@ from torch import nn
 from knowledge_plugin.errors import IncompatibleModelError
 from knowledge_plugin.injection.embeddings import bare_model
 
-_ADVICE = "Take a dense model such as LlamaForCausalLM, or use the word embeddings: plugin.attach(model, tokenizer)"
+_ADVICE = (
+    "Take a dense model such as LlamaForCausalLM, or another way in: KnowledgePlugin.for_model(..., "
+    "method='map-tuning'), on the command line --method map-tuning"
+)
 
 
 @dataclass(frozen=True)

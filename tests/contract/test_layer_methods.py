@@ -235,9 +235,10 @@ def test_knowledge_that_changes_is_seen_at_once(method, wordpiece):
 def test_a_model_without_dense_feed_forwards_is_refused(name, method, wordpiece):
     bare = build(name)
     before = fingerprint(bare)
-    with pytest.raises(IncompatibleModelError):
+    with pytest.raises(IncompatibleModelError, match=r"method='map-tuning'\), on the command line --method map-tuning"):
         layer_plugin(bare, method).attach(bare, wordpiece)
     assert fingerprint(bare) == before
+    make_plugin(bare).attach(bare, wordpiece).detach()
 
 
 def test_embeddings_of_a_prompt_do_not_hold_it(method, wordpiece):

@@ -104,7 +104,7 @@ def test_the_ends_are_those_of_the_whole_feed_forward(name, wordpiece):
 
 @pytest.mark.parametrize(("name", "found"), NO_FEED_FORWARD.items())
 def test_layers_without_one_feed_forward_are_refused(name, found):
-    with pytest.raises(IncompatibleModelError, match=rf"width 16, found {found}.*plugin\.attach"):
+    with pytest.raises(IncompatibleModelError, match=rf"width 16, found {found}.*--method map-tuning"):
         feed_forward(transformer_layers(build(name))[0], WIDTH)
 
 
@@ -193,7 +193,7 @@ def test_the_self_attention_is_called_once_in_each_layer(name, wordpiece):
 
 @pytest.mark.parametrize("name", NO_SELF_ATTENTION)
 def test_layers_without_causal_self_attention_are_refused(name):
-    with pytest.raises(IncompatibleModelError, match=r"found 0\. Take a dense.*plugin\.attach"):
+    with pytest.raises(IncompatibleModelError, match=r"found 0\. Take a dense.*--method map-tuning"):
         self_attention(transformer_layers(build(name))[0])
 
 
