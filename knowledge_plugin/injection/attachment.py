@@ -171,7 +171,9 @@ class Attachment:
     def explain(self, text: str) -> list[Mention]:
         """Return what this plugin links in a text: where, to which entity, with what score.
 
-        Of a method that looks entries up in layers, what the model looked up there, the best first.
+        Of a method that looks entries up in layers, what the model looked up there, the best first; something is always
+        found. An encoder-decoder looks up in its decoder, which is given the text too, since no answer is written here:
+        what it looks up while it writes one may be something else.
 
         Of several plugins on the model each explains its own mentions; what overlaps a mention of a plugin that was
         attached earlier is not linked, and not here.
