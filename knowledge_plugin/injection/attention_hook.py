@@ -23,11 +23,20 @@ from knowledge_plugin.config import LayerInjectionConfig
 from knowledge_plugin.errors import AttachmentError
 from knowledge_plugin.injection.layer_hook import After, Before, LayerHook
 from knowledge_plugin.injection.layers import self_attention
-from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.network import Network, exactly, version
 from knowledge_plugin.injection.placement import PlacedIndex
 
 _NAME = "knowledge-plugin"
 _ORIGINAL = "knowledge_plugin_original"
+# What some models hand to their attention, and what would be lost in ours.
+_ODD = {
+    "s_aux": "attention sinks",
+    "sinks": "attention sinks",
+    "indices": "sparse attention",
+    "block_indices": "sparse attention",
+    "cu_seq_lens_q": "packed texts",
+    "cu_seq_lens_k": "packed texts",
+}
 _EXPLAINED = 10  # entries of each token that are kept for people to look at
 
 
@@ -103,6 +112,7 @@ class AttentionHook(LayerHook):
     def after(self, number: int, output: Any) -> Any:
         """Forget what went in."""
         self.forward.kept.pop(number, None)
+        self.close()
         return output
 
     def scores(self, number: int, group: int) -> tuple[torch.Tensor, KeysAndValues] | None:
@@ -113,8 +123,13 @@ class AttentionHook(LayerHook):
         hidden = self.forward.kept.get(number)
         if hidden is None:
             return None
+        hidden = hidden.to(self.mapping.device, torch.float32)
+        with exactly(hidden.device):
+            return self._scores(number, group, hidden)
+
+    def _scores(self, number: int, group: int, hidden: torch.Tensor) -> tuple[torch.Tensor, KeysAndValues]:
         entries = self._entries()[number]
-        queries = self.mapping.queries(number, hidden.to(self.mapping.device, torch.float32))
+        queries = self.mapping.queries(number, hidden)
         if queries.shape[1] != group:
             raise AttachmentError(
                 f"the plugin was made for {queries.shape[1]} attention heads, and the model has {group}. Make one for "
@@ -143,10 +158,10 @@ class AttentionHook(LayerHook):
         if rows is not None:
             return self.mapping.entries(self.vectors(rows).to(device))
         index = self.vectors.index
-        state = [(parameter.data_ptr(), parameter._version) for parameter in self.mapping.parameters()]
+        state = [version(parameter) for parameter in self.mapping.parameters()]
         made_of, made = (index, self.mapping, state), self._made
         if made is None or made[0][0] is not index or made[0][1] is not self.mapping or made[0][2] != state:
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():
                 made = made_of, self.mapping.entries(index.gather(torch.arange(len(index)).to(index.device)).to(device))
             self._made = made
         return made[1]
@@ -193,10 +208,14 @@ def _check(
     kwargs: dict[str, Any],
     entries: list[KeysAndValues],
 ) -> None:
-    odd = None
-    if kwargs.get("s_aux") is not None:
-        odd = "attention sinks (s_aux)"
-    elif mask is not None and mask.dim() != 4:
+    length = value.shape[2]
+    odd = next((_ODD[name] + f" ({name})" for name in _ODD if kwargs.get(name) is not None), None)
+    window = kwargs.get("sliding_window")
+    if odd is not None:
+        pass
+    elif mask is None and window is not None and length > window:
+        odd = f"a window of {window} tokens without a mask (load the model with attn_implementation='sdpa' or 'eager')"
+    elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
         odd = "a mask without one (load the model with attn_implementation='sdpa' or 'eager')"
     elif any(each.values.shape[-1] != value.shape[-1] for each in entries):
         odd = f"values that are {value.shape[-1]} wide where keys are not"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from knowledge_plugin.config import LayerInjectionConfig
+from knowledge_plugin.errors import IncompatibleModelError
+from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.key_index import KeyIndex
 from knowledge_plugin.injection.layer_hook import After, Before, LayerHook
 from knowledge_plugin.injection.layers import feed_forward
 from knowledge_plugin.injection.lookup import Found, Lookup
-from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.network import Network, exactly, version
 from knowledge_plugin.injection.placement import PlacedIndex
+from knowledge_plugin.knowledge_base.embedding_index import EmbeddingIndex
 
 
 class TermNetwork(Network):
@@ -61,6 +65,13 @@ class FeedForwardHook(LayerHook):
         Raises:
             IncompatibleModelError: A layer is not there, or has no feed-forward that a term can be added to.
         """
+        config: Any = bare_model(model).config
+        if getattr(config, "chunk_size_feed_forward", 0):
+            raise IncompatibleModelError(
+                f"the model's feed-forwards read {config.chunk_size_feed_forward} tokens at a time "
+                "(chunk_size_feed_forward), and a text is looked up as a whole. Type: "
+                "model.config.chunk_size_feed_forward = 0, and load it anew"
+            )
         width = self.mapping.lookup(0).query.in_features
         places = [feed_forward(layer, width) for layer in self.chosen_layers(model)]
         super().attach(model)
@@ -77,7 +88,9 @@ class FeedForwardHook(LayerHook):
         hidden = hidden.to(self.mapping.device, torch.float32)
         if hidden.dim() == 2:  # OPT lays all texts end to end
             hidden = hidden.view(self.forward.texts or 1, -1, hidden.shape[-1])
-        term = self.mapping(number, hidden, self.look_up(number, hidden))
+        with exactly(hidden.device):
+            term = self.mapping(number, hidden, self.look_up(number, hidden))
+        self.close()
         return output + term.view_as(output).to(output.device, output.dtype)
 
     def look_up(self, number: int, hidden: torch.Tensor) -> Found:
@@ -101,9 +114,11 @@ class FeedForwardHook(LayerHook):
         return Found(vectors[best], scores)
 
     def _search(self, lookup: Lookup, queries: torch.Tensor) -> Found:
-        rows = self._index(lookup).search(queries.flatten(0, 1), self.top)
+        current = self.vectors.index  # once: another thread may exchange it between search and reading
+        # Of a query that is not a number, as in float16 beyond its range, FAISS finds nothing: -1.
+        rows = self._index(lookup, current).search(queries.flatten(0, 1), self.top).clamp(min=0)
         different, place = torch.unique(rows, return_inverse=True)
-        vectors = self.vectors(different).to(queries.device)
+        vectors = current.gather(different.to(current.device)).to(queries.device)
         place = place.view(*queries.shape[:2], -1).to(queries.device)
         keys = lookup.keys(vectors[:, : self.config.key_dim])[place]
         scores = (keys @ queries.unsqueeze(-1)).squeeze(-1)
@@ -111,14 +126,13 @@ class FeedForwardHook(LayerHook):
         self.forward.rows.append(rows.view_as(scores))
         return Found(vectors[place], scores)
 
-    def _index(self, lookup: Lookup) -> KeyIndex:
+    def _index(self, lookup: Lookup, current: EmbeddingIndex) -> KeyIndex:
         """Return the index of all keys, made anew when the vectors or the weights have changed."""
-        current = self.vectors.index
-        made_of = (current, lookup.key.weight._version, lookup.key.bias._version, lookup.key.weight.data_ptr())
+        made_of = (current, version(lookup.key.weight), version(lookup.key.bias))
         known = self._keys.get(lookup)
         if known is None or known[0][0] is not current or known[0][1:] != made_of[1:]:
-            with torch.no_grad():
-                device = lookup.key.weight.device
+            device = lookup.key.weight.device
+            with torch.inference_mode(False), torch.no_grad(), exactly(device):
                 keys = [
                     lookup.keys(current.gather(rows.to(current.device))[:, : self.config.key_dim].to(device)).cpu()
                     for rows in torch.arange(len(current)).split(16_384)

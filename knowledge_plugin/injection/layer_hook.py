@@ -32,15 +32,19 @@ class Forward:
     """What one forward through the model has looked at so far.
 
     Attributes:
+        owner: The module whose forward it is; ``None`` of a layer that is run by itself.
         mask: ``[batch, length]``, true where there is text; ``None`` if nothing says so.
         texts: How many texts; ``None`` if nothing says so.
+        shown: The rows that are seen, ``[n]``; ``None`` for all.
         scores: Of each look-up, ``[batch, s, m]``: for training, of all entries that were shown; else of those found.
         rows: Of each look-up, which rows the scores are of: ``[batch, s, m]``, or ``[m]`` if the same everywhere.
         kept: Of the hook's own.
     """
 
+    owner: nn.Module | None = None
     mask: torch.Tensor | None = None
     texts: int | None = None
+    shown: torch.Tensor | None = None
     scores: list[torch.Tensor] = field(default_factory=list)
     rows: list[torch.Tensor] = field(default_factory=list)
     kept: dict[Any, Any] = field(default_factory=dict)
@@ -58,36 +62,44 @@ class LayerHook(Hook):
     def __init__(self, vectors: PlacedIndex, mapping: Network, config: LayerInjectionConfig) -> None:
         super().__init__(vectors, mapping, VirtualIds.none())
         self.config = config
-        self._shown: torch.Tensor | None = None
 
     def _start(self) -> None:
         super()._start()
         # The modules it hangs on and where each is: children of a parent, and a name.
         self._places: list[tuple[dict[str, Any], str, nn.Module]] | None = None
+        # The last forward that gradients may be asked of: on a GPU, another thread runs its layers once more.
+        self._differentiated: Forward | None = None
 
     def attach(self, model: nn.Module) -> None:
         """Hang on the model, so that a forward has a beginning and an end; subclasses hang on layers too."""
         bare = bare_model(model)
         self._handles.append(bare.register_forward_pre_hook(self._begin, with_kwargs=True))
         self._handles.append(bare.register_forward_hook(self._end, always_call=True))
+        # Some call what is below the head directly, as PEFT's prefix tuning does.
+        body = getattr(bare, "base_model", None)
+        if isinstance(body, nn.Module) and body is not bare:
+            self._handles.append(body.register_forward_pre_hook(self._begin_body, with_kwargs=True))
+            self._handles.append(body.register_forward_hook(self._end, always_call=True))
 
     @property
     def is_on(self) -> bool:
         """Whether it does anything here and now: another thread may have switched it off for itself."""
-        return (self.source is None or self.source.enabled) and (self._shown is None or len(self._shown) > 0)
+        shown = self.shown_rows()
+        return (self.source is None or self.source.enabled) and (shown is None or len(shown) > 0)
 
     @contextmanager
     def showing(self, rows: torch.Tensor) -> Iterator[None]:
-        """Within, the model sees these rows ``[n]`` of the knowledge base and no others; of none, it is the base."""
-        before, self._shown = self._shown, rows
+        """Within, forwards of this thread see these rows ``[n]`` of the knowledge base alone; of none, the base's."""
+        before, self._local.shown = getattr(self._local, "shown", None), rows
         try:
             yield
         finally:
-            self._shown = before
+            self._local.shown = before
 
     def shown_rows(self) -> torch.Tensor | None:
-        """Return the rows that :meth:`showing` was told, ``None`` for all."""
-        return self._shown
+        """Return the rows that this forward, or else the next one, was told by :meth:`showing`; ``None`` for all."""
+        forward = self._current()
+        return getattr(self._local, "shown", None) if forward is None else forward.shown
 
     # ---- a forward ------------------------------------------------------------------------------------------------
 
@@ -95,13 +107,19 @@ class LayerHook(Hook):
         if not torch.compiler.is_compiling() and not self._is_in_place(model):
             self.detach(model)
             self.attach(model)
+        self._begin_body(model, args, kwargs)
+
+    def _begin_body(self, model: nn.Module, args: tuple, kwargs: dict) -> None:
+        if (within := self._current()) is not None and within.owner is not None:
+            return
         mask = kwargs.get("attention_mask")
         if mask is None and len(args) > 1 and isinstance(args[1], torch.Tensor):
             mask = args[1]
         is_mask = isinstance(mask, torch.Tensor) and mask.dim() == 2
         read = [kwargs.get(name) for name in ("decoder_input_ids", "input_ids", "inputs_embeds")]
         texts = next((len(tensor) for tensor in (*read, *args) if isinstance(tensor, torch.Tensor)), None)
-        self._local.forward = Forward(mask.bool() if is_mask else None, texts)  # type: ignore[union-attr]
+        shown = getattr(self._local, "shown", None)
+        self._local.forward = Forward(model, mask.bool() if is_mask else None, texts, shown)  # type: ignore[union-attr]
 
     def _is_in_place(self, model: nn.Module) -> bool:
         """Tell whether adapters were put over the modules it hangs on, or merged away with them."""
@@ -124,18 +142,26 @@ class LayerHook(Hook):
         return any(isinstance(function, _Place) and function.hook is self for function in hung)
 
     def _end(self, model: nn.Module, args: tuple, output: Any) -> None:
+        forward = self._current()
+        if forward is None or forward.owner is not model:
+            return
         if (log := getattr(self._local, "log", None)) is not None:
-            log.append(self.forward)
-        # A checkpointed layer runs once more while gradients are computed, and looks up the same again.
-        if not torch.is_grad_enabled():
-            self._local.forward = None
+            log.append(forward)
+        self._local.forward = None
+        # A checkpointed layer runs once more while gradients are computed, and is to look up the same again.
+        self._differentiated = forward if torch.is_grad_enabled() else None
+
+    def _current(self) -> Forward | None:
+        """Return what belongs to the forward that this thread is in, or whose layers are run once more."""
+        forward = getattr(self._local, "forward", None)
+        if forward is None and not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1:
+            return self._differentiated
+        return forward
 
     @property
     def forward(self) -> Forward:
         """What belongs to the forward that this thread is in; a layer that is run by itself is one of its own."""
-        if getattr(self._local, "forward", None) is None:
-            return Forward()
-        return self._local.forward
+        return self._current() or Forward()
 
     @contextmanager
     def logging(self) -> Iterator[list[Forward]]:
@@ -149,14 +175,23 @@ class LayerHook(Hook):
     def mask_of(self, hidden: torch.Tensor) -> torch.Tensor | None:
         """Return the mask for hidden states ``[batch, length, width]``; some models pad a text once more themselves."""
         mask = self.forward.mask
-        if mask is None or mask.shape[0] != hidden.shape[0] or mask.shape[1] > hidden.shape[1]:
+        if mask is None or mask.shape[0] != hidden.shape[0]:
             return None
+        mask = mask[:, -hidden.shape[1] :]  # before it may stand a prefix that is learned (PEFT's prefix tuning)
         return functional.pad(mask, (0, hidden.shape[1] - mask.shape[1])).to(hidden.device)
 
     def before(self, number: int, hidden: torch.Tensor) -> None:
         """Keep what goes into a module of a layer, by the layer's place among the chosen ones."""
         if self.is_on:
+            if self._current() is None:
+                self._local.forward = Forward(shown=self.shown_rows())
             self.forward.kept[number] = hidden
+
+    def close(self) -> None:
+        """End the forward of a layer that is run by itself; subclasses call it when they are done with one."""
+        forward = getattr(self._local, "forward", None)
+        if forward is not None and forward.owner is None:
+            self._local.forward = None
 
     def after(self, number: int, output: Any) -> Any:
         """Return what is to come out of a module instead of ``output``."""
@@ -201,14 +236,16 @@ class LayerHook(Hook):
         """
         losses = []
         for scores in forward.scores:
-            at = gold if scores.shape[1] == gold.shape[1] else gold.amax(1, keepdim=True)
+            # A text that is looked up as one, or at places of its own, asks for what any place of it asks for.
+            alike = scores.shape[1] == gold.shape[1]
+            at = gold if alike else gold.amax(1, keepdim=True).expand(-1, scores.shape[1])
             at = at.to(scores.device)
             if bool((at != IGNORED).any()):
                 losses.append(functional.cross_entropy(scores.flatten(0, 1), at.flatten(), ignore_index=IGNORED))
         return torch.stack(losses).mean() if losses else None
 
     def __getstate__(self) -> dict:
-        return super().__getstate__() | {"_shown": None}
+        return super().__getstate__() | {"_differentiated": None}
 
 
 class _Place:

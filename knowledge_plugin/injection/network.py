@@ -63,3 +63,13 @@ class Network(nn.Module):
         if not all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise MappingError(f"{path}: expected finite float32 weights, found other dtypes, NaN or infinity.")
         self.load_state_dict(tensors)
+
+
+def exactly(device: torch.device) -> torch.autocast:
+    """Compute in the precision of the tensors at hand, whatever autocast is on: what is kept must not depend on it."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def version(parameter: torch.Tensor) -> tuple[int, int | None]:
+    """Return what is another once a weight has changed, as far as that can be known: none made in inference mode."""
+    return parameter.data_ptr(), None if parameter.is_inference() else parameter._version

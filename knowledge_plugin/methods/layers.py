@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from knowledge_plugin.config import MappingConfig, MappingKind, parse
-from knowledge_plugin.errors import ConfigError, MappingError
+from knowledge_plugin.config import LayerInjectionConfig, MappingConfig, MappingKind, parse
+from knowledge_plugin.errors import ConfigError, IncompatibleModelError, MappingError
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.layers import transformer_layers
 from knowledge_plugin.knowledge_base import KnowledgeBase
@@ -51,3 +51,13 @@ def is_causal(model: nn.Module) -> bool:
     attentions = [m for layer in transformer_layers(model) for m in layer.modules() if hasattr(m, "is_causal")]
     generates = getattr(bare_model(model), "can_generate", lambda: False)
     return any(bool(module.is_causal) for module in attentions) or bool(generates())
+
+
+def check_direction(config: LayerInjectionConfig, model: nn.Module) -> None:
+    """Raise IncompatibleModelError if a plugin that pools whole texts would let a decoder see what follows."""
+    if not config.causal and is_causal(model):
+        raise IncompatibleModelError(
+            f"the plugin was made for an encoder and looks up whole texts; {type(bare_model(model)).__name__} reads "
+            "from left to right, and would see what follows. Make one for this model: "
+            "KnowledgePlugin.for_model(model, kb, method=...)"
+        )

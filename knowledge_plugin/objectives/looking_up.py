@@ -15,7 +15,7 @@ from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.answers import IGNORED
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import Hook
-from knowledge_plugin.injection.layer_hook import LayerHook
+from knowledge_plugin.injection.layer_hook import Forward, LayerHook
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import check_mentions, link
 from knowledge_plugin.objectives.base import Added, Objective
@@ -63,8 +63,8 @@ class LookupCollator(TaskCollator):
         """Return a batch of tensors, with ``shown``, rows of the knowledge base ``[n]``, and ``gold``.
 
         ``gold``, ``[batch, length]``, is the place among those shown of the entry to be found, at every token from the
-        end of its mention to the end of the text, where it can be known; everywhere if the labels are none of tokens;
-        -100 elsewhere.
+        end of its mention to the end of the text, where it can be known; everywhere if the labels are none of tokens,
+        and at all tokens of an answer that is written apart; -100 elsewhere.
         """
         assert self.attachment is not None
         kb = self.attachment.source.knowledge_base
@@ -84,7 +84,11 @@ class LookupCollator(TaskCollator):
         place = {row: i for i, row in enumerate(shown)}
         gold = torch.tensor([IGNORED if row is None else place.get(row, IGNORED) for row in own])
         batch["shown"] = torch.tensor(shown)
-        batch["gold"] = gold[:, None].masked_fill(~_asked(batch, spans, torch.tensor(ends)), IGNORED)
+        if self.writes == "apart":  # all that is written is about the entry
+            asked = batch["labels"] != IGNORED if "labels" in batch else torch.ones(len(rows), 1, dtype=torch.bool)
+        else:
+            asked = _asked(batch, spans, torch.tensor(ends))
+        batch["gold"] = gold[:, None].masked_fill(~asked, IGNORED)
         return batch
 
     def _own(self, rows: Sequence[dict[str, Any]], kb: KnowledgeBase) -> tuple[list[int | None], list[int]]:
@@ -123,7 +127,16 @@ def looking_up(model: nn.Module, hook: Hook, inputs: dict[str, Any]) -> Iterator
         yield lambda outputs: None
         return
     with hook.showing(shown), hook.logging() as forwards:
-        yield lambda outputs: hook.lookup_loss(forwards[-1], gold)
+        yield lambda outputs: hook.lookup_loss(_differentiable(forwards[-1]), gold)
+
+
+def _differentiable(forward: Forward) -> Forward:
+    if torch.is_grad_enabled() and not all(scores.requires_grad for scores in forward.scores):
+        raise TrainingError(
+            "the look-ups have no gradient, probably because layers are checkpointed with use_reentrant=True. Type: "
+            "TrainingArguments(..., gradient_checkpointing_kwargs={'use_reentrant': False})"
+        )
+    return forward
 
 
 def with_entry(hook: Hook, batch: dict[str, Any]) -> list[bool]:

@@ -42,7 +42,7 @@ def test_a_forward_knows_its_mask_and_leaves_nothing_behind(hook):
 
 
 def test_a_text_is_padded_once_more_by_some_models(hook):
-    hook._local.forward = Forward(torch.tensor([[True, True, False]]))
+    hook._local.forward = Forward(mask=torch.tensor([[True, True, False]]))
     assert hook.mask_of(torch.zeros(1, 5, 2)).tolist() == [[True, True, False, False, False]]
     assert hook.mask_of(torch.zeros(3, 5, 2)) is None
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.config import KnowledgePluginConfig, MappingConfig, MappingKind, parse
-from knowledge_plugin.errors import MappingError
+from knowledge_plugin.errors import IncompatibleModelError, MappingError
 from knowledge_plugin.injection.attention_hook import AttentionHook, EntryNetwork, KeysAndValues
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.layers import self_attention, transformer_layers
@@ -86,19 +86,25 @@ def configure(
         raise MappingError(f"every: expected a number of layers from 1 up, found {every}.")
     depth = len(transformer_layers(model))
     self_attention(transformer_layers(model)[0])  # says at once if there is none
-    config: Any = bare_model(model).config
-    config = config.get_text_config(decoder=True)
-    heads = config.num_attention_heads
+    heads, head_dim = _heads(model)
     injection = KBAttentionConfig(
         layers=chosen(model, range(0, depth, every) if layers is None else layers, depth),
         key_dim=kb.config.dim if key_dim is None else key_dim,
         causal=True,
         heads=heads,
-        head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+        head_dim=head_dim,
         top=top,
         scale=float(scale) if type(scale) is int else scale,
     )
     return shape(model, kb, mapping), injection
+
+
+def _heads(model: nn.Module) -> tuple[int, int]:
+    """Return how many heads of queries a model has, and how wide each is."""
+    config: Any = bare_model(model).config
+    config = config.get_text_config(decoder=True)
+    heads = config.num_attention_heads
+    return heads, getattr(config, "head_dim", None) or config.hidden_size // heads
 
 
 def initialise(network: KBAttentionNetwork, config: KnowledgePluginConfig, model: nn.Module) -> None:
@@ -107,10 +113,15 @@ def initialise(network: KBAttentionNetwork, config: KnowledgePluginConfig, model
     layers = transformer_layers(model)
     for number, layer in zip(config.injection.layers, network.query_layers, strict=True):
         assert isinstance(layer, nn.Linear)
-        projections = [m for m in self_attention(layers[number]).children() if isinstance(m, nn.Linear)]
-        if projections and projections[0].weight.shape == layer.weight.shape:
+        # Its name begins with q wherever queries have a projection of their own; below an adapter is the layer itself.
+        children = self_attention(layers[number]).named_children()
+        own = next((getattr(m, "base_layer", m) for name, m in children if name.startswith("q")), None)
+        weight = getattr(own, "weight", None)
+        if not isinstance(weight, torch.Tensor) or weight.is_meta or not weight.is_floating_point():
+            continue  # quantised, or offloaded: it begins at random
+        if isinstance(own, nn.Linear) and weight.shape == layer.weight.shape:
             with torch.no_grad():
-                layer.weight.copy_(projections[0].weight)
+                layer.weight.copy_(weight)
 
 
 def make_hook(
@@ -119,4 +130,11 @@ def make_hook(
     """Return what is hung on a model."""
     injection = config.injection
     assert isinstance(injection, KBAttentionConfig)
+    heads, head_dim = _heads(model)
+    if (heads, head_dim) != (injection.heads, injection.head_dim):
+        raise IncompatibleModelError(
+            f"the plugin was made for {injection.heads} attention heads of {injection.head_dim}, and the model has "
+            f"{heads} of {head_dim}. Make one for this model: KnowledgePlugin.for_model(model, kb, "
+            "method='kb-attention')"
+        )
     return AttentionHook(vectors, mapping, injection, injection.top, injection.scale)

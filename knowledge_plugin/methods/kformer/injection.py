@@ -14,7 +14,7 @@ from knowledge_plugin.injection.lookup import Found, Lookup
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.methods.kformer.config import KformerConfig
-from knowledge_plugin.methods.layers import chosen, is_causal, shape
+from knowledge_plugin.methods.layers import check_direction, chosen, is_causal, shape
 
 _LAST = 3  # layers, as Kformer chose of RoBERTa's
 
@@ -80,4 +80,5 @@ def make_hook(
 ) -> FeedForwardHook:
     """Return what is hung on a model."""
     assert isinstance(config.injection, KformerConfig)
+    check_direction(config.injection, model)
     return FeedForwardHook(vectors, mapping, config.injection, config.injection.top)

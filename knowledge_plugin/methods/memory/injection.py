@@ -14,7 +14,7 @@ from knowledge_plugin.injection.feed_forward_hook import FeedForwardHook, TermNe
 from knowledge_plugin.injection.lookup import Found, Lookup
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.methods.layers import chosen, is_causal, shape
+from knowledge_plugin.methods.layers import check_direction, chosen, is_causal, shape
 from knowledge_plugin.methods.memory.config import MemoryConfig
 
 
@@ -102,4 +102,5 @@ def make_hook(
 ) -> FeedForwardHook:
     """Return what is hung on a model."""
     assert isinstance(config.injection, MemoryConfig)
+    check_direction(config.injection, model)
     return FeedForwardHook(vectors, mapping, config.injection, config.injection.top)
