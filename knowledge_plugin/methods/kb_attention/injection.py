@@ -80,7 +80,7 @@ def configure(
     if not is_causal(model):
         raise MappingError(
             f"{type(bare_model(model)).__name__}: knowledge in attention is for decoders. Type: "
-            "KnowledgePlugin.for_model(model, kb, method='memory')"
+            "KnowledgePlugin.for_model(model, kb, method='memory'), or --method memory"
         )
     if parse(int, every, "every") < 1:
         raise MappingError(f"every: expected a number of layers from 1 up, found {every}.")
