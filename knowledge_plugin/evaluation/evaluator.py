@@ -39,11 +39,12 @@ from knowledge_plugin.evaluation.readings import (
 from knowledge_plugin.evaluation.report import ALL, Comparison, Report, Result
 from knowledge_plugin.evaluation.rows import clusters_of, read_rows
 from knowledge_plugin.evaluation.running import Run, run_conditions
-from knowledge_plugin.evaluation.surroundings import TEST, name_of, undisturbed, versions
+from knowledge_plugin.evaluation.surroundings import TEST, name_of, versions
 from knowledge_plugin.evaluation.tasks import ClassTask, Task, find_task, predicts_words, write_answers
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
+from knowledge_plugin.injection.undisturbed import undisturbed
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.plugin import KnowledgePlugin

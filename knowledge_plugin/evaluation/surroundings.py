@@ -1,13 +1,10 @@
-"""What surrounds every evaluation: a model that is left as it was, what it is called, and versions of libraries."""
+"""What surrounds every evaluation: what a model is called, and versions of libraries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from knowledge_plugin.config import LIBRARY_NAME, LIBRARY_VERSION
@@ -16,20 +13,6 @@ from knowledge_plugin.injection.embeddings import bare_model
 TEST = "bootstrap over entities, paired (each draw takes whole entities with all their rows, under every condition)"
 
 _LIBRARIES = ("torch", "transformers", "numpy", "scikit-learn")
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Run without dropout and without gradients; afterwards, every module is in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        # Not inference mode, whose tensors a model might keep and could then no longer be trained with.
-        with torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def name_of(model: nn.Module) -> str:

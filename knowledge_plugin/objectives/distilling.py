@@ -16,6 +16,7 @@ from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.answers import IGNORED, generates, is_encoder_decoder, predicts_words, prompt_mentions
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import Hook
+from knowledge_plugin.injection.undisturbed import undisturbed
 from knowledge_plugin.objectives.base import Added, with_virtual_ids
 from knowledge_plugin.objectives.collator import TaskCollator
 
@@ -67,7 +68,7 @@ def distilling(model: nn.Module, hook: Hook, inputs: dict[str, Any]) -> Iterator
     labels, answers, _ = inputs["labels"], teacher.pop("labels"), teacher.pop("told")
 
     def added(outputs: Any) -> torch.Tensor:
-        with _as_it_is(model):
+        with undisturbed(model):
             wanted = _answers(model(**teacher).logits, answers)
         return _ALPHA * functional.kl_div(
             _answers(outputs["logits"], labels).log_softmax(-1), wanted.softmax(-1), reduction="batchmean"
@@ -92,16 +93,3 @@ def nothing_to_distil(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form
 def _answers(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the logits ``[scored, vocabulary]`` that predict the tokens of answers, in order of the batch."""
     return logits[:, :-1][(labels[:, 1:] != IGNORED).to(logits.device)].float()
-
-
-@contextmanager
-def _as_it_is(model: nn.Module) -> Iterator[None]:
-    """Run without dropout and gradients, and leave every module in the mode that it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with torch.no_grad():
-            model.eval()
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training

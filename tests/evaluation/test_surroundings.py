@@ -1,22 +1,9 @@
-"""A model is left as it was, and is called what it is."""
+"""A model is called what it is."""
 
 from __future__ import annotations
 
-import torch
-
-from knowledge_plugin.evaluation.surroundings import name_of, undisturbed, versions
+from knowledge_plugin.evaluation.surroundings import name_of, versions
 from tests import tiny
-
-
-def test_every_module_is_in_the_mode_that_it_was_in():
-    model = tiny.classifier().train()
-    model.bert.encoder.eval()
-    modes = [module.training for module in model.modules()]
-    with undisturbed(model):
-        assert not any(module.training for module in model.modules())
-        assert not torch.is_grad_enabled()
-    assert [module.training for module in model.modules()] == modes
-    assert torch.is_grad_enabled()
 
 
 def test_of_a_folder_its_last_part_alone(tmp_path):

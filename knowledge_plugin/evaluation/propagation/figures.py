@@ -10,9 +10,10 @@ import numpy as np
 from knowledge_plugin.evaluation.bootstrap import Bootstrap
 from knowledge_plugin.evaluation.metrics import SummedOutcomes
 from knowledge_plugin.evaluation.propagation.conditions import ANOTHER, NONE, PREPEND
+from knowledge_plugin.evaluation.propagation.findings import Contrast, Figure
 from knowledge_plugin.evaluation.propagation.measures import ACCURACY, METRICS, VALUE_OF, Counts, chance, majority
 from knowledge_plugin.evaluation.propagation.probes import EntityProbe, TaskName
-from knowledge_plugin.evaluation.propagation.report import PLUGIN, Contrast, Figure
+from knowledge_plugin.evaluation.propagation.report import PLUGIN
 from knowledge_plugin.evaluation.report import ALL
 
 # Whose value minus whose.

@@ -34,10 +34,11 @@ from knowledge_plugin.evaluation.propagation.report import PropagationReport
 from knowledge_plugin.evaluation.propagation.spans import SpanScorer
 from knowledge_plugin.evaluation.propagation.specificity import Bystanders
 from knowledge_plugin.evaluation.report import FEW_CLUSTERS
-from knowledge_plugin.evaluation.surroundings import TEST, name_of, undisturbed, versions
+from knowledge_plugin.evaluation.surroundings import TEST, name_of, versions
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
+from knowledge_plugin.injection.undisturbed import undisturbed
 from knowledge_plugin.linking.mention import Mention
 from knowledge_plugin.plugin import KnowledgePlugin
 

@@ -16,10 +16,10 @@ from knowledge_plugin.evaluation.propagation.conditions import (
 )
 from knowledge_plugin.evaluation.propagation.entities import Resolved
 from knowledge_plugin.evaluation.propagation.figures import Drawing
+from knowledge_plugin.evaluation.propagation.findings import Specificity
 from knowledge_plugin.evaluation.propagation.measures import METRICS, Counts
 from knowledge_plugin.evaluation.propagation.probes import EntityProbe
 from knowledge_plugin.evaluation.propagation.reading import ProbeSet
-from knowledge_plugin.evaluation.propagation.report import Specificity
 from knowledge_plugin.linking.mention import Linker, Mention, link
 
 # Counts of probes, with these contexts, or with these mentions.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from knowledge_plugin.evaluation.propagation.conditions import TITLES
+from knowledge_plugin.evaluation.propagation.findings import Contrast, Figure, Specificity
 from knowledge_plugin.evaluation.report import ALL
-
-if TYPE_CHECKING:
-    from knowledge_plugin.evaluation.propagation.report import PropagationReport
 
 _TITLES = TITLES | {"majority": "(the most frequent answer of the file)", "chance": "(chance)"}
 _PARTS = {
@@ -23,6 +21,20 @@ _PARTS = {
     "linked": "rows whose entity is plugged in",
 }
 _SHARES = ("accuracy", "P(gold)")  # shown in percent
+
+
+class Findings(Protocol):
+    """What the tables show of a report."""
+
+    @property
+    def metric(self) -> str: ...  # noqa: D102
+    @property
+    def confidence(self) -> float: ...  # noqa: D102
+    @property
+    def figures(self) -> tuple[Figure, ...]: ...  # noqa: D102
+    @property
+    def specificity(self) -> tuple[Specificity, ...]: ...  # noqa: D102
+    def contrast(self, condition: str, over: str, metric: str | None = None, part: str = ALL) -> Contrast | None: ...  # noqa: D102
 
 
 def number(value: float | None, metric: str, sign: str = "") -> str:
@@ -37,7 +49,7 @@ def interval(low: float | None, high: float | None, metric: str, sign: str = "")
     return "-" if low is None else f"{number(low, metric, sign)} to {number(high, metric, sign)}"
 
 
-def as_text(report: PropagationReport) -> str:
+def as_text(report: Findings) -> str:
     """Return both tables for a terminal."""
     buffer = io.StringIO()
     console = Console(file=buffer, width=200, color_system=None, force_terminal=False, legacy_windows=False)
@@ -56,7 +68,7 @@ def as_text(report: PropagationReport) -> str:
     return buffer.getvalue().rstrip("\n")
 
 
-def as_markdown(report: PropagationReport) -> str:
+def as_markdown(report: Findings) -> str:
     """Return both tables as Markdown."""
     found = []
     for header, sections in _tables(report):
@@ -72,12 +84,12 @@ def as_markdown(report: PropagationReport) -> str:
 _Table = tuple[list[str], list[tuple[str, list[list[str]]]]]
 
 
-def _tables(report: PropagationReport) -> list[_Table]:
+def _tables(report: Findings) -> list[_Table]:
     tables = [_figures(report)]
     return [*tables, _specificity(report)] if report.specificity else tables
 
 
-def _figures(report: PropagationReport) -> _Table:
+def _figures(report: Findings) -> _Table:
     metrics = list(dict.fromkeys(each.metric for each in report.figures))
     bounds = f"{100 * report.confidence:g} % interval"
     header = ["the frozen model with ...", "rows"]
@@ -109,7 +121,7 @@ def _figures(report: PropagationReport) -> _Table:
     return header, sections
 
 
-def _specificity(report: PropagationReport) -> _Table:
+def _specificity(report: Findings) -> _Table:
     metric = report.specificity[0].metric
     header = ["injected by", "other sentences", "tried on each", f"{_headed(metric)}, before", "after", "change"]
     header += [f"{100 * report.confidence:g} % interval", "touched"]
