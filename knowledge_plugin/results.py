@@ -52,6 +52,13 @@ class Score:
     low: float | None = None
     high: float | None = None
 
+    @classmethod
+    def of(cls, value: float, low: float | None, high: float | None) -> Score:
+        """Return a measured figure; a bootstrap's interval, which may lie beside it, is widened to hold it."""
+        if low is None or high is None:
+            return cls(value)
+        return cls(value, min(low, value), max(high, value))
+
     def __post_init__(self) -> None:
         for name, number in asdict(self).items():
             if isinstance(number, int) and not isinstance(number, bool):

@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from knowledge_plugin.reports import save_text
+
 Matrix = tuple[tuple[float, ...], ...]
 
 
@@ -109,13 +111,7 @@ class StreamReport:
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON, beside and renamed."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.partial")
-        try:
-            beside.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        save_text(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
 
     def _about(self) -> str:
         return f"{' -> '.join(self.domains)}: accuracy, % (seed {self.seed}, {sum(self.rows)} rows asked)"

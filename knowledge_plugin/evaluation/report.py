@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from knowledge_plugin.evaluation.bootstrap import FEW_CLUSTERS
 from knowledge_plugin.evaluation.conditions import PLUGIN
 from knowledge_plugin.evaluation.plot import save_bars
 from knowledge_plugin.evaluation.probe import Probe
+from knowledge_plugin.reports import finite, save_text
 from knowledge_plugin.results import Control, EvaluationResult, Score
 
 ALL = "all"
@@ -161,7 +162,11 @@ class Report:
         Raises:
             ConfigError: The metric gives no number.
         """
-        scores = {result.condition: _score(result) for result in self.results if result.part == ALL}
+        scores = {
+            result.condition: Score.of(result.value, result.low, result.high)
+            for result in self.results
+            if result.part == ALL
+        }
         shown: tuple[Control, ...] = ("none", "shuffled", "random", "text")
         return EvaluationResult(
             task=self.task,
@@ -247,7 +252,7 @@ class Report:
         del rest["results"], rest["comparisons"]
         whole = self._figures(ALL)
         parts = {part: self._figures(part) for part in dict.fromkeys(r.part for r in self.results) if part != ALL}
-        return _finite({"verdict": self.verdict} | rest | whole | {"parts": parts})
+        return finite({"verdict": self.verdict} | rest | whole | {"parts": parts})
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON."""
@@ -255,13 +260,7 @@ class Report:
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON, beside and renamed."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.partial")
-        try:
-            beside.write_text(self.to_json(), encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        save_text(path, self.to_json())
 
     def plot(self, path: str | Path) -> None:
         """Draw a bar for each condition, with its interval, into a PNG, SVG or PDF file.
@@ -396,17 +395,3 @@ def _bold(cells: Sequence[str]) -> list[str]:
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _score(result: Result) -> Score:
-    if result.low is None or result.high is None:
-        return Score(result.value)
-    return Score(result.value, min(result.low, result.value), max(result.high, result.value))

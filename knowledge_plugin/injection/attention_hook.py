@@ -208,12 +208,10 @@ def _check(
     kwargs: dict[str, Any],
     entries: list[KeysAndValues],
 ) -> None:
-    length = value.shape[2]
-    odd = next((_ODD[name] + f" ({name})" for name in _ODD if kwargs.get(name) is not None), None)
-    window = kwargs.get("sliding_window")
-    if odd is not None:
-        pass
-    elif mask is None and window is not None and length > window:
+    odd, window = None, kwargs.get("sliding_window")
+    if given := [name for name in _ODD if kwargs.get(name) is not None]:
+        odd = f"{_ODD[given[0]]} ({given[0]})"
+    elif mask is None and window is not None and value.shape[2] > window:
         odd = f"a window of {window} tokens without a mask (load the model with attn_implementation='sdpa' or 'eager')"
     elif mask is not None and (not isinstance(mask, torch.Tensor) or mask.dim() != 4):
         odd = "a mask without one (load the model with attn_implementation='sdpa' or 'eager')"

@@ -23,6 +23,13 @@ def nothing_missing(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form: 
     """Say that any model will do."""
 
 
+def no_mention_in(form: Form) -> str | None:
+    """Say what a form lacks for an objective that reads mentions themselves, ``None`` if nothing."""
+    if form == "replace":
+        return "mentions that stay in the text beside their entity. Type: form='concat'"
+    return None
+
+
 def with_virtual_ids(hook: Hook, batch: dict[str, Any]) -> list[bool]:
     """Return which rows of a batch mention an entity: those with a virtual id."""
     return hook.ids.mask(batch["input_ids"]).any(-1).tolist()

@@ -17,6 +17,7 @@ from knowledge_plugin.injection.embeddings import bare_model, input_embedding
 from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.objectives.base import no_mention_in
 from knowledge_plugin.objectives.decoder import StateDecoder
 from knowledge_plugin.objectives.descriptions import DescribingCollator, end_token
 from knowledge_plugin.objectives.side import Added, SideModule
@@ -100,6 +101,4 @@ def nothing_to_describe(model: nn.Module, tokenizer: PreTrainedTokenizerBase, fo
     """Say what a model lacks for its mentions to be described."""
     if is_encoder_decoder(model):
         return "an encoder or a decoder. Type: AutoModel.from_pretrained(...)"
-    if form == "replace":
-        return "mentions that stay in the text beside their entity. Type: form='concat'"
-    return None
+    return no_mention_in(form)

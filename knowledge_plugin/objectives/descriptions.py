@@ -18,6 +18,7 @@ from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention, check_mentions, link
 from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator
 from knowledge_plugin.objectives.decoder import MOST
+from knowledge_plugin.objectives.mentions import word_pieces
 
 
 class Place(NamedTuple):
@@ -160,10 +161,8 @@ class DescribingCollator(LinkingCollator):
 
 
 def _places(mentions: list[Mention], spans: np.ndarray) -> Iterator[Place]:
-    starts, ends = spans[:, 0], spans[:, 1]
     for mention in mentions:
-        # Inserted and special tokens span no characters.
-        pieces = np.flatnonzero((starts < ends) & (starts < mention.end) & (ends > mention.start))
+        pieces = word_pieces(spans, mention)
         if len(pieces):  # else it was truncated away
             yield Place(mention, int(pieces[0]), int(pieces[-1]))
 

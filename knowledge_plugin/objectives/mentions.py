@@ -28,6 +28,13 @@ class MentionPlace(NamedTuple):
     pieces: np.ndarray
 
 
+def word_pieces(offsets: np.ndarray, mention: Mention) -> np.ndarray:
+    """Return which tokens of a row, by their offsets ``[length, 2]``, are words of a mention."""
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    # Inserted and special tokens span no characters, so that these are words of the text alone.
+    return np.flatnonzero((starts < ends) & (starts < mention.end) & (ends > mention.start))
+
+
 class LinkedBatch(NamedTuple):
     """Tokenized texts, padded to the longest, and the mentions in each that have a virtual token."""
 
@@ -97,11 +104,9 @@ class MentionCollator(LinkingCollator):
 
     def _places(self, ids: np.ndarray, offsets: np.ndarray, mentions: list[Mention]) -> list[MentionPlace]:
         assert self.source is not None
-        starts, ends = offsets[:, 0], offsets[:, 1]
         places = []
         for mention in mentions:
-            # Inserted and special tokens span no characters, so that these are words of the text alone.
-            pieces = np.flatnonzero((starts < ends) & (starts < mention.end) & (ends > mention.start))
+            pieces = word_pieces(offsets, mention)
             before = np.flatnonzero(ids[: pieces[0] if len(pieces) else 0] == self.source.token_id(mention))
             if len(before):  # else it was truncated away, or is written with special tokens
                 places.append(MentionPlace(int(before[-1]), pieces))

@@ -13,7 +13,8 @@ from knowledge_plugin.evaluation.propagation.findings import Contrast, Figure, S
 from knowledge_plugin.evaluation.propagation.measures import METRICS, VALUE_OF
 from knowledge_plugin.evaluation.propagation.probes import TaskName
 from knowledge_plugin.evaluation.propagation.tables import as_markdown, as_text, interval, number
-from knowledge_plugin.evaluation.report import ALL, _finite
+from knowledge_plugin.evaluation.report import ALL
+from knowledge_plugin.reports import finite, save_text
 from knowledge_plugin.results import Control, EvaluationResult, Score
 
 PLUGIN = "plugin"
@@ -136,7 +137,7 @@ class PropagationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values; a figure that is no number is ``None``."""
-        return _finite({"verdict": self.verdict} | asdict(self))
+        return finite({"verdict": self.verdict} | asdict(self))
 
     def to_json(self) -> str:
         """Return :meth:`to_dict` as JSON."""
@@ -144,13 +145,7 @@ class PropagationReport:
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON, beside and renamed."""
-        path = Path(path)
-        beside = path.with_name(f".{path.name}.partial")
-        try:
-            beside.write_text(self.to_json(), encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        save_text(path, self.to_json())
 
     @property
     def about(self) -> str:
@@ -189,6 +184,4 @@ class PropagationReport:
 
 
 def _score(figure: Figure) -> Score:
-    if figure.low is None or figure.high is None:
-        return Score(figure.value)
-    return Score(figure.value, min(figure.low, figure.value), max(figure.high, figure.value))
+    return Score.of(figure.value, figure.low, figure.high)

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.config import Form
 from knowledge_plugin.injection.answers import generates, is_encoder_decoder, predicts_words
-from knowledge_plugin.objectives.base import Objective
+from knowledge_plugin.objectives.base import Objective, no_mention_in
 from knowledge_plugin.objectives.collator import TaskCollator
 from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
 from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
@@ -23,13 +23,13 @@ def _missing_for_mlm(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form:
         return "a masked language model. Type: AutoModelForMaskedLM.from_pretrained(...)"
     if tokenizer.mask_token_id is None:
         return "a tokenizer with a mask token"
-    return _missing_mention(form)
+    return no_mention_in(form)
 
 
 def _missing_for_clm(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form: Form) -> str | None:
     if not predicts_words(model) or not generates(model) or is_encoder_decoder(model):
         return "a decoder. Type: AutoModelForCausalLM.from_pretrained(...)"
-    return _missing_mention(form)
+    return no_mention_in(form)
 
 
 def _missing_for_seq2seq(model: nn.Module, tokenizer: PreTrainedTokenizerBase, form: Form) -> str | None:
@@ -37,13 +37,7 @@ def _missing_for_seq2seq(model: nn.Module, tokenizer: PreTrainedTokenizerBase, f
         return "an encoder-decoder such as T5. Type: AutoModelForSeq2SeqLM.from_pretrained(...)"
     if tokenizer.convert_tokens_to_ids("<extra_id_0>") in (None, tokenizer.unk_token_id):
         return "a tokenizer with T5's sentinels <extra_id_0>, <extra_id_1>, ..."
-    return _missing_mention(form)
-
-
-def _missing_mention(form: Form) -> str | None:
-    if form == "replace":
-        return "mentions that stay in the text beside their entity. Type: form='concat'"
-    return None
+    return no_mention_in(form)
 
 
 OBJECTIVES: dict[str, Objective] = {
