@@ -39,6 +39,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "way(group, name, limit): evidence for a row of docs/compatibility.md")
 
 
+def pytest_make_parametrize_id(val, argname):
+    # Packed bytes may hold the time, and the two workers must collect tests of the same names.
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         compatibility.label(item)

@@ -28,7 +28,7 @@ FACTS = [
     ("name", "content"),
     [
         ("a.jsonl", '{"head": "rain", "tail": "wet", "weight": 3}\n\n'),
-        ("a.jsonl.gz", gzip.compress(b'{"head": "rain", "tail": "wet"}\n')),
+        ("a.jsonl.gz", gzip.compress(b'{"head": "rain", "tail": "wet"}\n', mtime=0)),
         ("a.csv", "HEAD; tail\nrain;wet\n"),
         ("a.tsv", "head\ttail\nrain\twet\n"),
     ],
