@@ -147,9 +147,15 @@ class DescribingTrainer(Trainer):
         """Compute the loss of what is written; see ``transformers.Trainer.compute_loss``."""
         with NoLoss().scoring(self.model, inputs["labels"]), self.describing.step(self.model, None, inputs) as added:
             value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
-            parts = self.args.gradient_accumulation_steps if (kwargs.get("num_items_in_batch") or args) else 1
+            # Trainer adds up losses of accumulated batches as parts of one mean; an evaluation accumulates nothing.
+            parts = self.current_gradient_accumulation_steps if model.training else 1
             value = value + added(outputs) / parts  # type: ignore[operator]
         return (value, outputs) if return_outputs else value
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate without dropout, in the decoder too; see ``transformers.Trainer.evaluation_loop``."""
+        self.describing.eval()
+        return super().evaluation_loop(*args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()

@@ -219,14 +219,16 @@ class MapTuningTrainer(Trainer):
             hook: Any = self._find_hook()
             added = [around.enter_context(step(self.model, hook, inputs)) for step in steps]
             value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
-            # Of accumulated batches Trainer adds up losses that are parts of one mean already.
-            parts = self.args.gradient_accumulation_steps if self._is_part(inputs, *args, **kwargs) else 1
+            # Of accumulated batches Trainer adds up losses that are parts of one mean already; an evaluation has none.
+            is_part = model.training and self._is_part(inputs, *args, **kwargs)
+            parts = self.current_gradient_accumulation_steps if is_part else 1
             for more in (each(outputs) for each in added):
                 value = value if more is None else value + more.to(value.device) / parts
         return (value, outputs) if return_outputs else value
 
     def _is_part(self, inputs: dict[str, Any], num_items_in_batch: Any = None) -> bool:
-        return num_items_in_batch is not None and (self.model_accepts_loss_kwargs or self.compute_loss_func is not None)
+        """Return whether Trainer leaves a loss as it is, and does not divide it by the number of accumulated batches."""
+        return self.compute_loss_func is not None or (num_items_in_batch is not None and self.model_accepts_loss_kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate with the plugin attached; see ``transformers.Trainer.evaluate``."""

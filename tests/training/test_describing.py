@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from transformers import BertConfig, BertForMaskedLM, TrainingArguments
@@ -10,6 +12,7 @@ from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, MapTuningTr
 from knowledge_plugin.errors import ArtifactError, SaveError, TrainingError
 from knowledge_plugin.evaluation import shuffled
 from knowledge_plugin.objectives.descriptions import DescribingCollator
+from knowledge_plugin.objectives.side import SideModule
 from knowledge_plugin.training import DescribingTrainer
 from tests import tiny
 
@@ -197,6 +200,38 @@ def test_of_accumulated_batches_the_loss_is_a_mean(model, kb, tmp_path):
             layer.self_attn.dropout = 0.0
         found.append(run.train().training_loss)
     assert found[0] == pytest.approx(found[1], rel=0.05)
+
+
+class Slope(SideModule):
+    """Its loss is its one weight, so that of one step the gradient is 1, however many batches are in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    @contextmanager
+    def step(self, model, hook, inputs):
+        yield lambda outputs: self.weight
+
+
+def test_a_last_step_of_fewer_batches_counts_in_full(model, kb, tmp_path):
+    options = {"max_steps": -1, "num_train_epochs": 1, "gradient_accumulation_steps": 4}  # of 5 batches
+    run = map_tuning(
+        model, kb, tmp_path, optim="sgd", learning_rate=1.0, lr_scheduler_type="constant", max_grad_norm=0, **options
+    )
+    run.side_modules["slope"] = Slope()
+    run.train()
+    assert run.side_modules["slope"].weight.item() == pytest.approx(-2)
+    probe = describing(model, kb, tmp_path, logging_strategy="steps", logging_steps=1, learning_rate=0.0, **options)
+    probe.train()
+    first, last = (entry["loss"] for entry in probe.state.log_history[:2])
+    assert first == pytest.approx(last, rel=0.3)
+
+
+@pytest.mark.parametrize("make", [map_tuning, describing])
+def test_an_evaluation_knows_nothing_of_accumulation_and_drops_nothing(make, model, kb, tmp_path):
+    runs = [make(model, kb, tmp_path, gradient_accumulation_steps=n) for n in (1, 4)]
+    assert len({run.evaluate()["eval_loss"] for run in runs for _ in range(2)}) == 1
 
 
 def test_weights_that_could_not_be_taken_off_are_refused(model, kb, tmp_path):
