@@ -102,6 +102,18 @@ def test_an_entity_says_nothing_of_itself():
     assert composed.vectors.tolist() == [[2.0, 3.0]]
 
 
+def test_nothing_is_composed_from_a_vector_of_ones_own_also_not_by_its_relations():
+    vectors = {f"x:{i}": v for i, v in enumerate(torch.randn(6, DIM, generator=torch.Generator().manual_seed(0)))}
+    triples = [("x:0", "r", "x:1"), ("x:1", "r", "x:2"), ("x:3", "r", "x:0"), ("x:4", "s", "x:5"), ("x:5", "t", "x:0")]
+    triples += [("x:2", "t", "x:3")]
+    composed = compose_vectors(knowledge_base(vectors), triples, ["x:0", "x:4", "x:2"])
+    for entity_id, vector in zip(composed.ids, composed.vectors, strict=True):
+        without = {i: v for i, v in vectors.items() if i != entity_id}
+        assert torch.allclose(vector, compose_vectors(knowledge_base(without), triples, [entity_id]).vectors[0])
+    # Of its one relation nothing else tells how far it leads.
+    assert (composed.ids, composed.missing) == (["x:0", "x:2"], ["x:4"])
+
+
 def test_a_triple_that_is_there_twice_counts_once():
     triples = [Triple("x:new", "in", "x:styria"), ("x:new", "in", "x:styria"), ("x:new", "in", "x:tyrol")]
     composed = compose_vectors(knowledge_base(KB), triples, relations={"in": [0.0, 0.0]})
