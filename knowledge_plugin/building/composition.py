@@ -10,6 +10,7 @@ import torch
 
 from knowledge_plugin.errors import KnowledgeBaseError
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.triples import checked_triples
 
 _BLOCK = 65_536
 
@@ -165,13 +166,7 @@ class _Rows:
 
 def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Check the triples; each is there once, in the order in which they came."""
-    found: dict[tuple[str, str, str], None] = {}
-    for triple in triples:
-        if not isinstance(triple, (tuple, list)) or [isinstance(part, str) for part in triple] != [True] * 3:
-            raise KnowledgeBaseError(f"expected triples of three texts, found {triple!r:.200}.")
-        head, relation, tail = triple
-        found[head, relation, tail] = None
-    return list(found)
+    return list(dict.fromkeys(checked_triples(triples, KnowledgeBaseError)))
 
 
 def _estimated(
@@ -209,16 +204,31 @@ def _sum_of_differences(rows: _Rows, pairs: Sequence[tuple[int, int]]) -> torch.
 
 
 def _checked(relations: Mapping[str, Any], asked: set[str], dim: int) -> dict[str, torch.Tensor]:
-    found = {name: torch.as_tensor(np.asarray(relations[name]), dtype=torch.float64) for name in asked & set(relations)}
+    if not isinstance(relations, Mapping):
+        raise KnowledgeBaseError(
+            f"relations: expected a vector by relation, found {relations!r:.80}. Type: relations={{name: vector, ...}}"
+        )
+    found = {name: _vector(relations[name]) for name in asked & set(relations)}
     for name, vector in found.items():
-        if vector.shape != (dim,) or not vector.isfinite().all():
+        if vector is None or vector.shape != (dim,) or not vector.isfinite().all():
+            shape = f"{relations[name]!r:.80}" if vector is None else list(vector.shape)
             raise KnowledgeBaseError(
                 f"relations: expected a finite vector [{dim}] of {name!r:.80}, as wide as those of the entities, found "
-                f"{list(vector.shape)}."
+                f"{shape}."
             )
     if asked and not found:
         raise KnowledgeBaseError(
             f"relations: expected vectors of {', '.join(map(repr, sorted(asked)[:5]))}, which the triples name, found "
             f"{', '.join(map(repr, list(relations)[:5])) or 'none'}. Leave relations out to have them estimated."
         )
-    return found
+    return {name: vector for name, vector in found.items() if vector is not None}
+
+
+def _vector(values: Any) -> torch.Tensor | None:
+    """Return numbers of any kind in float64; ``None`` if they are none."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().to("cpu", torch.float64)
+    try:
+        return torch.from_numpy(np.array(values, dtype=np.float64))
+    except (TypeError, ValueError, RuntimeError):
+        return None

@@ -11,6 +11,7 @@ import torch
 
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.triples import checked_triples
 from knowledge_plugin.linking.mention import Linker, Mention, link
 
 Keep = Literal["below", "above"]
@@ -247,7 +248,7 @@ def count_neighbours(
         Number by entity id, from 0 to ``most``.
 
     Raises:
-        LinkingError: ``hops`` or ``most`` is below 1.
+        LinkingError: ``hops`` or ``most`` is below 1, something is no triple of texts, or there is no list of ids.
 
     Example:
         >>> count_neighbours([("x:graz", "in", "x:styria"), ("x:styria", "in", "x:austria")], ["x:graz", "x:york"])
@@ -256,8 +257,10 @@ def count_neighbours(
     for name, value in (("hops", hops), ("most", most)):
         if value < 1:
             raise LinkingError(f"{name}: expected a number from 1 up, found {value}.")
+    if isinstance(entities, str):
+        raise LinkingError(f"entities: expected a list of ids, found the text {entities!r:.80}. Type: [entities]")
     edges: dict[str, set[str]] = {}
-    for head, _, tail in triples:
+    for head, _, tail in checked_triples(triples, LinkingError):
         edges.setdefault(head, set()).add(tail)
         edges.setdefault(tail, set()).add(head)
     return {entity: _reached(edges, entity, hops, most) for entity in (edges if entities is None else entities)}

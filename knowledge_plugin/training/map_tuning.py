@@ -227,7 +227,7 @@ class MapTuningTrainer(Trainer):
         return (value, outputs) if return_outputs else value
 
     def _is_part(self, inputs: dict[str, Any], num_items_in_batch: Any = None) -> bool:
-        """Return whether Trainer leaves a loss as it is, and does not divide it by the number of accumulated batches."""
+        """Return whether Trainer leaves a loss as it is, and does not divide it by how many batches are accumulated."""
         return self.compute_loss_func is not None or (num_items_in_batch is not None and self.model_accepts_loss_kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

@@ -254,3 +254,8 @@ def test_a_linker_that_breaks_its_word(kb):
 def test_limits_below_one(limit):
     with pytest.raises(LinkingError, match=f"{limit}: expected a number from 1 up, found 0"):
         count_neighbours(RING, **{limit: 0})
+
+
+def test_one_id_is_no_list_of_ids():
+    with pytest.raises(LinkingError, match="entities: expected a list of ids, found the text 'x:3'"):
+        count_neighbours(RING, "x:3")
