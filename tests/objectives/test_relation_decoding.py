@@ -58,6 +58,33 @@ def test_triples_without_a_name_are_an_error(model, wordpiece, kb):
         decoding(model, wordpiece, kb, weight=0)
 
 
+def test_of_a_blank_name_nothing_is_asked_for(model, wordpiece, kb):
+    side = decoding(model, wordpiece, kb, names={"t:0": " \u200b", "t:1": "opened"})
+    assert side.examples == 3
+    assert bool((side.wanted >= 0).any(1).all())
+    with pytest.raises(TrainingError, match="names="):
+        decoding(model, wordpiece, kb, names={"t:0": " ", "t:1": "\u200b"})
+
+
+def test_entities_must_be_where_they_are_in_the_plugin(model, wordpiece, kb, tmp_path):
+    turned = KnowledgeBase.from_entities(list(kb)[::-1], kb.vectors(range(len(kb))).flip(0), name="turned")
+    same = KnowledgeBase.from_entities(list(kb), kb.vectors(range(len(kb))), name="same")
+    trained(model, kb, wordpiece, tmp_path, decoding(model, wordpiece, same), max_steps=1)[0].train()
+    trainer, _ = trained(model, kb, wordpiece, tmp_path, decoding(model, wordpiece, turned), max_steps=1)
+    with pytest.raises(TrainingError, match=r"RelationDecoding\(model, tokenizer, plugin.knowledge_base"):
+        trainer.train()
+
+
+def test_a_knowledge_base_that_changes_is_looked_at_again(model, wordpiece, kb, tmp_path):
+    trainer, _ = trained(model, kb, wordpiece, tmp_path, decoding(model, wordpiece, kb), max_steps=1)
+    trainer.train()
+    kb.upsert([Entity("x:new", "house")], torch.zeros(1, 8))
+    trainer.train()
+    kb.remove(["x:0"])
+    with pytest.raises(TrainingError, match="is not where it was"):
+        trainer.train()
+
+
 def test_a_plugin_whose_entries_are_no_tokens_is_refused(wordpiece, kb):
     model = build("llama")
     plugin = KnowledgePlugin.for_model(model, kb, method="memory")
