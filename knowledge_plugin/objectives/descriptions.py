@@ -134,7 +134,7 @@ class DescribingCollator(LinkingCollator):
     def _said(self, row: dict[str, Any], entity_id: str) -> Iterator[tuple[list[int], list[int]]]:
         """Yield prompts and texts, in tokens."""
         for relation, text in self._in_words(row, entity_id):
-            prompt = self.tokens(relation or "")[: MOST // 2]
+            prompt = self.prompt(relation)
             yield prompt, self._ended(self.tokens(text), MOST - len(prompt))
 
     def _in_words(self, row: dict[str, Any], entity_id: str) -> list[tuple[str | None, str]]:
@@ -148,6 +148,10 @@ class DescribingCollator(LinkingCollator):
                     '["person:1", "lives in", "Graz"].'
                 )
         return [(relation, text) for head, relation, text in row["triples"] if head == entity_id and text.strip()]
+
+    def prompt(self, relation: str | None) -> list[int]:
+        """Return what the decoder is prompted with, in tokens: a relation in words, or nothing for a description."""
+        return self.tokens(relation or "")[: MOST // 2]
 
     def tokens(self, text: str) -> list[int]:
         """Return a relation or an object in tokens of the vocabulary, without special ones."""
