@@ -16,7 +16,7 @@ from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention, check_mentions, link
-from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator
+from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator, check_alike
 from knowledge_plugin.objectives.decoder import MOST
 from knowledge_plugin.objectives.mentions import word_pieces
 
@@ -100,9 +100,10 @@ class DescribingCollator(LinkingCollator):
         """Return what the model reads, and of each row its mentions with their first and last tokens.
 
         Raises:
-            TrainingError: A row has no ``text``; or nothing says what it mentions.
+            TrainingError: A row has no ``text``, or some have what others have not; or nothing says what it mentions.
         """
         assert self.tokenizer is not None
+        check_alike(rows)
         if "text" not in rows[0]:
             raise TrainingError(
                 f"a row of the dataset has the columns {sorted(rows[0])}; expected 'text', and perhaps 'mentions' and "
