@@ -72,8 +72,8 @@ class DescribingTrainer(Trainer):
         describing: The decoder; ``describing.tell(...)`` reads out.
 
     Raises:
-        TrainingError: Weights learn that are no adapter's, a plugin is attached, the model is an encoder-decoder, or
-            there is no tokenizer.
+        TrainingError: Weights learn and the model is no ``PeftModel``, a plugin is attached, the model is an
+            encoder-decoder, or there is no tokenizer.
 
     Example:
         >>> model = get_peft_model(encoder, LoraConfig(target_modules=["query", "value"]))  # doctest: +SKIP
@@ -132,7 +132,9 @@ class DescribingTrainer(Trainer):
     def _check_rows(self) -> None:
         """Without a mention of which something is known, training would run to its end and teach nothing."""
         data: Any = self.train_dataset
-        if data is None or not hasattr(data, "__len__"):
+        if data is None:
+            raise TrainingError("there is no training data. Type: DescribingTrainer(..., train_dataset=...)")
+        if not hasattr(data, "__len__"):
             return  # a stream may give each row but once
         rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
         if not rows or not any(with_something_wanted(None, self.data_collator(rows))):
@@ -165,13 +167,15 @@ class DescribingTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if self.args.should_save and self.bakes:
+            # An adapter that has all biases would take the decoder's along.
+            weights = {name: w for name, w in self.model.state_dict().items() if not name.startswith(_SIDE)}
             with _beside(Path(output_dir or str(self.args.output_dir))) as beside:
-                self.model.save_pretrained(beside)  # type: ignore[operator]
+                self.model.save_pretrained(beside, state_dict=weights)  # type: ignore[operator]
                 (beside / "README.md").write_text(self._card(), encoding="utf-8")
 
     def _card(self) -> str:
-        config, base = self.knowledge_base.config, getattr(self.model, "peft_config", {}).get("default")
-        base_model = getattr(base, "base_model_name_or_path", None)
+        config, adapters = self.knowledge_base.config, getattr(self.model, "peft_config", {})
+        base_model = next((adapter.base_model_name_or_path for adapter in adapters.values()), None)
         return _CARD.format(
             base=f"base_model: {json.dumps(base_model)}\n" if base_model else "",
             name=as_text(config.name) or "a knowledge base",
@@ -206,7 +210,7 @@ def _bakes(model: nn.Module) -> bool:
     """Return whether an adapter of PEFT is to learn; a model of which nothing learns is probed."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return False
-    if not hasattr(model, "peft_config"):
+    if not callable(getattr(model, "get_base_model", None)):
         raise TrainingError(
             f"{type(model).__name__}: expected a model that is frozen, or one with an adapter of PEFT; found weights "
             "that would learn and could not be taken off again. Type: model.requires_grad_(False), to find what it "
@@ -227,8 +231,11 @@ def _beside(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".baking.", dir=folder))
         yield staging
-        for path in sorted(staging.iterdir()):
-            os.replace(path, folder / path.name)
+        for path in sorted(staging.rglob("*")):
+            if path.is_dir():
+                (folder / path.relative_to(staging)).mkdir(exist_ok=True)
+            else:
+                os.replace(path, folder / path.relative_to(staging))
     except OSError as error:
         raise SaveError(f"{folder}: the adapter could not be written: {error}.") from error
     finally:

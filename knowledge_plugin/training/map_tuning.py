@@ -87,7 +87,8 @@ class MapTuningTrainer(Trainer):
         **kwargs: Passed to Trainer.
 
     Raises:
-        TrainingError: An unknown objective, a missing tokenizer, or no mention in the data.
+        TrainingError: An unknown objective, a missing tokenizer, what is no loss in ``auxiliary``, or no mention in
+            the data.
 
     Example:
         >>> trainer = MapTuningTrainer(  # doctest: +SKIP
@@ -124,11 +125,7 @@ class MapTuningTrainer(Trainer):
             lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
-        if wrong := [name for name in auxiliary or {} if not name.isidentifier() or name in _RESERVED | {objective}]:
-            raise TrainingError(
-                "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
-                f"{wrong[0]!r:.80}."
-            )
+        _check_auxiliary(auxiliary or {}, objective)
         self.plugin = plugin
         self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
@@ -395,6 +392,21 @@ class MapTuningTrainer(Trainer):
 
     def _sides(self) -> list[tuple[str, Any]]:
         return list(self.side_modules.items())
+
+
+def _check_auxiliary(auxiliary: Mapping[str, SideModule], objective: str) -> None:
+    taken = _RESERVED | {objective}
+    for name, loss in auxiliary.items():
+        if not isinstance(name, str) or not name.isidentifier() or name in taken or hasattr(nn.ModuleDict(), name):
+            raise TrainingError(
+                "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
+                f"{name!r:.80}."
+            )
+        if not isinstance(loss, SideModule):
+            raise TrainingError(
+                f"auxiliary: expected a SideModule of the name {name!r:.80}, such as RelationDecoding(...), found a "
+                f"{type(loss).__name__}."
+            )
 
 
 def _form(plugin: KnowledgePlugin) -> Form:

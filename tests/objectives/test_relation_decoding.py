@@ -144,10 +144,19 @@ def test_an_evaluation_draws_nothing(model, wordpiece, kb, tmp_path):
     assert len(losses) == 1
 
 
-@pytest.mark.parametrize("name", ["mapping", "model", "a/b", "task"])
-def test_names_that_would_overwrite_a_file_are_refused(name, model, wordpiece, kb, tmp_path):
+@pytest.mark.parametrize("name", ["mapping", "model", "a/b", "task", "training", "keys", 3])
+def test_names_that_no_file_or_module_can_have_are_refused(name, model, wordpiece, kb, tmp_path):
     with pytest.raises(TrainingError, match="auxiliary"):
         MapTuningTrainer(
             model, plugin=KnowledgePlugin.for_model(model, kb), processing_class=wordpiece, train_dataset=ROWS,
             auxiliary={name: decoding(model, wordpiece, kb)},
         )  # fmt: skip
+
+
+def test_what_is_no_loss_of_ours_is_refused(model, wordpiece, kb):
+    for loss in (torch.nn.Linear(1, 1), lambda outputs: 0):
+        with pytest.raises(TrainingError, match="auxiliary: expected a SideModule"):
+            MapTuningTrainer(
+                model, plugin=KnowledgePlugin.for_model(model, kb), processing_class=wordpiece, train_dataset=ROWS,
+                auxiliary={"mine": loss},
+            )  # fmt: skip

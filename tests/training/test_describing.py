@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, TrainingArguments
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer
@@ -176,6 +177,43 @@ def test_a_lora_takes_up_what_is_said_and_is_labelled(model, kb, tmp_path):
 
     again = PeftModel.from_pretrained(model, tmp_path / "saved")
     assert same(learned, {name: tensor for name, tensor in state(again).items() if "lora_B" in name})
+
+
+def test_the_decoder_is_in_no_adapter(model, kb, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["query"], bias="all"))
+    describing(adapted, kb, tmp_path, max_steps=1, save_strategy="steps", save_steps=1).train()
+    names = load_file(tmp_path / "checkpoint-1" / "adapter_model.safetensors").keys()
+    assert any(name.endswith(".bias") for name in names)
+    assert not any("knowledge" in name for name in names)
+
+
+def test_an_adapter_of_any_name_is_saved_as_often_as_one_likes(model, kb, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["query"]), adapter_name="towns")
+    run = describing(adapted, kb, tmp_path / "run", max_steps=1)
+    for _ in range(2):
+        run.train()
+        run.save_model(str(tmp_path / "saved"))
+    saved = load_file(tmp_path / "saved" / "towns" / "adapter_model.safetensors")
+    assert same(
+        saved, {n: t.contiguous() for n, t in peft.get_peft_model_state_dict(adapted, adapter_name="towns").items()}
+    )
+    adapted.peft_config["towns"].base_model_name_or_path = "someone/checkpoint"
+    assert 'base_model: "someone/checkpoint"' in run._card()
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["README.md", "towns"]
+
+
+def test_an_adapter_that_trainer_could_not_go_on_from_is_refused(model, kb, tmp_path):
+    peft = pytest.importorskip("peft")
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"]))
+    with pytest.raises(TrainingError, match="get_peft_model"):
+        describing(model, kb, tmp_path)
+
+
+def test_training_data_is_needed(model, kb, tmp_path):
+    with pytest.raises(TrainingError, match="train_dataset"):
+        describing(model, kb, tmp_path, rows=None).train()
 
 
 def test_baking_is_resumed_exactly(model, kb, tmp_path):
