@@ -23,10 +23,10 @@ from knowledge_plugin.objectives.describing import Describing, nothing_to_descri
 from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
 from knowledge_plugin.objectives.scoring import NoLoss
 from knowledge_plugin.training.frozen import config_kept
+from knowledge_plugin.training.side_modules import SUBMODULE, SideModules
 
 _ROWS_LOOKED_AT = 512
-_SIDE = "knowledge_side"  # the decoder, a submodule of the model while it trains and at no other time
-_DECODER = "describe.safetensors"
+_DECODER = "describe"
 _CARD = """\
 ---
 library_name: peft
@@ -110,24 +110,30 @@ class DescribingTrainer(Trainer):
                 model=model, args=args, data_collator=collator, compute_loss_func=NoLoss(), **kwargs
             )  # fmt: skip
         self.label_names = ["labels"]
-        self.describing = Describing.of(model).to(self.args.device)
+        self.side_modules = SideModules({_DECODER: Describing.of(model).to(self.args.device)})
 
     model: nn.Module
     _signature_columns: Any
+
+    @property
+    def describing(self) -> Describing:
+        """The decoder."""
+        return self.side_modules[_DECODER]  # type: ignore[return-value]
+
+    @describing.setter
+    def describing(self, decoder: Describing) -> None:
+        self.side_modules[_DECODER] = decoder
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train the decoder, and the adapter if there is one; see ``transformers.Trainer.train``."""
         self._check_rows()
         modes = [(module, module.training) for module in self.model.modules()]
-        with config_kept(self.model):
-            self.model.add_module(_SIDE, self.describing)
-            try:
+        try:
+            with config_kept(self.model), self.side_modules.learning_in(self.model):
                 return super().train(*args, **kwargs)
-            finally:
-                self.model._modules.pop(_SIDE)
-                self.describing.eval()
-                for module, mode in modes:
-                    module.training = mode
+        finally:
+            for module, mode in modes:
+                module.training = mode
 
     def _check_rows(self) -> None:
         """Without a mention of which something is known, training would run to its end and teach nothing."""
@@ -168,7 +174,7 @@ class DescribingTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if self.args.should_save and self.bakes:
             # An adapter that has all biases would take the decoder's along.
-            weights = {name: w for name, w in self.model.state_dict().items() if not name.startswith(_SIDE)}
+            weights = {name: w for name, w in self.model.state_dict().items() if not name.startswith(SUBMODULE)}
             with _beside(Path(output_dir or str(self.args.output_dir))) as beside:
                 self.model.save_pretrained(beside, state_dict=weights)  # type: ignore[operator]
                 (beside / "README.md").write_text(self._card(), encoding="utf-8")
@@ -190,20 +196,19 @@ class DescribingTrainer(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.args.should_save:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)  # of a probe, nothing else is written
-            self.describing.save(Path(output_dir) / _DECODER)
+            self.side_modules.save(output_dir)
         super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.bakes:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.describing.load(Path(resume_from_checkpoint) / _DECODER)
+        self.side_modules.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         if self.bakes:
             super()._load_best_model()
         if not self.args.save_only_model:
-            self.describing.load(Path(str(self.state.best_model_checkpoint)) / _DECODER)
+            self.side_modules.load(str(self.state.best_model_checkpoint))
 
 
 def _bakes(model: nn.Module) -> bool:

@@ -29,10 +29,10 @@ from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
 from knowledge_plugin.registry import find_method
 from knowledge_plugin.training.frozen import config_kept, frozen
 from knowledge_plugin.training.record import record_of
+from knowledge_plugin.training.side_modules import SideModules
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
-_SIDE = "knowledge_side"  # likewise
 _RESERVED = {Path(MAPPING_NAME).stem, "model"}  # whose files lie in a checkpoint too
 _ROWS_LOOKED_AT = 512
 # A classifier that has seen the very sentences before answers them with a loss near zero, and teaches nothing.
@@ -147,12 +147,12 @@ class MapTuningTrainer(Trainer):
         if self.objective.loss is not None:
             self.label_names = ["labels"]  # also of a model whose forward takes none
         # Made after Trainer has set the seed.
-        self.side_modules = nn.ModuleDict(auxiliary)
+        self.side_modules = SideModules(auxiliary)
         if self.objective.side is not None and processing_class is not None:
             self.side_modules[objective] = self.objective.side(model, base_tokenizer(processing_class))
 
     model: nn.Module
-    side_modules: nn.ModuleDict  # of SideModule, by name: what learns beside the mapping
+    side_modules: SideModules  # what learns beside the mapping
     _signature_columns: Any
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -177,10 +177,7 @@ class MapTuningTrainer(Trainer):
             afterwards.callback(mapping.eval)
             afterwards.callback(mapping.requires_grad_, False)
             afterwards.callback(model._modules.pop, _SUBMODULE)
-            if len(self.side_modules):
-                model.add_module(_SIDE, self.side_modules)
-                afterwards.callback(self.side_modules.eval)
-                afterwards.callback(model._modules.pop, _SIDE)
+            afterwards.enter_context(self.side_modules.learning_in(model))
             result = super().train(*args, **kwargs)
             if self._rows_without_mention:
                 raise self._no_mention(self._rows_without_mention)
@@ -207,7 +204,7 @@ class MapTuningTrainer(Trainer):
         """Compute the loss, at scored places alone where it is ours; see ``transformers.Trainer.compute_loss``."""
         loss = self.objective.loss
         steps: list[Any] = [] if self.objective.step is None else [self.objective.step]
-        steps += [side.step for _, side in self._sides()]
+        steps += [side.step for _, side in self.side_modules.named()]
         with ExitStack() as around:
             if loss is not None:
                 around.enter_context(loss.scoring(self.model, inputs["labels"]))
@@ -374,30 +371,24 @@ class MapTuningTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         # With what only a run that is resumed needs, so that a plugin that is saved has no part of it.
         if self.args.should_save:
-            for name, side in self._sides():
-                side.save(Path(output_dir) / f"{name}.safetensors")
+            self.side_modules.save(output_dir)
         super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.plugin.mapping.load(Path(resume_from_checkpoint) / MAPPING_NAME)
-        for name, side in self._sides():
-            side.load(Path(resume_from_checkpoint) / f"{name}.safetensors")
+        self.side_modules.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         best = Path(str(self.state.best_model_checkpoint))
         self.plugin.mapping.load(best / MAPPING_NAME)
-        for name, side in self._sides():
-            if not self.args.save_only_model:
-                side.load(best / f"{name}.safetensors")
-
-    def _sides(self) -> list[tuple[str, Any]]:
-        return list(self.side_modules.items())
+        if not self.args.save_only_model:
+            self.side_modules.load(best)
 
 
 def _check_auxiliary(auxiliary: Mapping[str, SideModule], objective: str) -> None:
     taken = _RESERVED | {objective}
     for name, loss in auxiliary.items():
-        if not isinstance(name, str) or not name.isidentifier() or name in taken or hasattr(nn.ModuleDict(), name):
+        if not isinstance(name, str) or not name.isidentifier() or name in taken or hasattr(SideModules(), name):
             raise TrainingError(
                 "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
                 f"{name!r:.80}."

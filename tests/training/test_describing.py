@@ -227,6 +227,29 @@ def test_baking_is_resumed_exactly(model, kb, tmp_path):
     assert all(same(*each) for each in zip(*runs, strict=True))
 
 
+@pytest.mark.parametrize("baked", [False, True], ids=["probe", "lora"])
+def test_the_best_is_loaded_at_the_end(baked, model, kb, tmp_path, monkeypatch):
+    losses = iter([0.1, 0.5])
+    run = describing(
+        lora(model) if baked else model, kb, tmp_path, max_steps=2, save_strategy="steps", save_steps=1,
+        eval_strategy="steps", eval_steps=1, load_best_model_at_end=True, metric_for_best_model="loss",
+    )  # fmt: skip
+    output = type("Output", (), {"num_samples": 1})
+    monkeypatch.setattr(
+        run,
+        "evaluation_loop",
+        lambda *args, **kwargs: (setattr(output, "metrics", {"eval_loss": next(losses)}), output)[1],
+    )
+    run.train()
+    best, last = (load_file(tmp_path / f"checkpoint-{i}" / "describe.safetensors") for i in (1, 2))
+    assert same(best, state(run.describing))
+    assert not same(best, last)
+    if baked:
+        adapter = load_file(tmp_path / "checkpoint-1" / "adapter_model.safetensors")
+        learned = {name.replace(".default", ""): w for name, w in state(run.model).items() if "lora_" in name}
+        assert same(adapter, learned)
+
+
 def test_of_accumulated_batches_the_loss_is_a_mean(model, kb, tmp_path):
     found = []
     for options in ({"per_device_train_batch_size": 40}, {"gradient_accumulation_steps": 5}):
