@@ -56,7 +56,9 @@ def test_the_decoder_sees_the_states_of_the_mention_and_nothing_else(name, wordp
         labels = batch.pop("labels")
         outputs = model(**batch)
     last = outputs["hidden_states"][-1]
-    assert states_at(outputs, places, batch["input_ids"]).shape == (3, 2, last.shape[-1])
+    expected = [last[row, [first, final]] for row, first, final in places.tolist()]
+    assert torch.equal(states_at(outputs, places, batch["input_ids"]), torch.stack(expected))
+    assert any(first < final for _, first, final in places.tolist())
     loss, elsewhere = added(outputs), torch.ones(last.shape[:2], dtype=torch.bool)
     for row, first, final in places.tolist():
         elsewhere[row, [first, final]] = False

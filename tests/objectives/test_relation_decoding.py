@@ -51,6 +51,38 @@ def test_it_asks_for_the_pieces_of_names(model, wordpiece, kb):
         torch.testing.assert_close(side.words[asked], words[pieces])
 
 
+def test_a_relation_has_two_directions(model, wordpiece, kb):
+    side = decoding(model, wordpiece, kb, [("x:0", "knows", "x:1"), ("x:2", "knows", "x:3"), ("x:0", "likes", "x:1")])
+    assert side.ways.tolist() == [0, 1, 0, 1, 2, 3]
+    assert side.rows.tolist() == [0, 1, 2, 3, 0, 1]
+    assert len(side.relations) == 4
+
+
+def test_its_loss_is_weighed(model, wordpiece, kb):
+    side = decoding(model, wordpiece, kb, weight=0.25)
+    plugin = KnowledgePlugin.for_model(model, kb)
+    with plugin.attach(model, wordpiece):
+        (hook,) = find_hooks(model)
+        torch.manual_seed(2)
+        chosen = torch.randint(side.examples, (3,))
+        torch.manual_seed(2)
+        with side.train().step(model, hook, {"input_ids": torch.ones(3, 1)}) as added:
+            assert added(None).item() == pytest.approx(0.25 * side(hook, chosen).item())
+
+
+def test_of_an_entity_of_several_tokens_it_reads_their_mean(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, method="passage", tokens=2)
+    with plugin.attach(model, wordpiece):
+        (hook,) = find_hooks(model)
+        side, chosen = decoding(model, wordpiece, kb), torch.tensor([0, 5])
+        before, width = side(hook, chosen).item(), side.words.shape[1]
+        mapping = hook.mapping
+        hook.mapping = lambda vectors: mapping(vectors).view(-1, 2, width).flip(1).flatten(1)
+        assert side(hook, chosen).item() == pytest.approx(before)
+        hook.mapping = lambda vectors: mapping(vectors).view(-1, 2, width)[:, :1].repeat(1, 2, 1).flatten(1)
+        assert side(hook, chosen).item() != pytest.approx(before)
+
+
 def test_triples_without_a_name_are_an_error(model, wordpiece, kb):
     with pytest.raises(TrainingError, match="names="):
         decoding(model, wordpiece, kb, names={})
