@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
@@ -110,6 +111,8 @@ class DescribingTrainer(Trainer):
                 model=model, args=args, data_collator=collator, compute_loss_func=NoLoss(), **kwargs
             )  # fmt: skip
         self.label_names = ["labels"]
+        # Rows of a stream so far of which nothing was to be written; None once there was one, or where that is known.
+        self._rows_without_mention: int | None = None
         self.side_modules = SideModules({_DECODER: Describing.of(model).to(self.args.device)})
 
     model: nn.Module
@@ -130,24 +133,42 @@ class DescribingTrainer(Trainer):
         modes = [(module, module.training) for module in self.model.modules()]
         try:
             with config_kept(self.model), self.side_modules.learning_in(self.model):
-                return super().train(*args, **kwargs)
+                result = super().train(*args, **kwargs)
         finally:
             for module, mode in modes:
                 module.training = mode
+        if self._rows_without_mention:
+            raise self._nothing_wanted(self._rows_without_mention)
+        return result
 
     def _check_rows(self) -> None:
         """Without a mention of which something is known, training would run to its end and teach nothing."""
         data: Any = self.train_dataset
         if data is None:
             raise TrainingError("there is no training data. Type: DescribingTrainer(..., train_dataset=...)")
+        self._rows_without_mention = 0
         if not hasattr(data, "__len__"):
-            return  # a stream may give each row but once
+            return  # a stream may give each row but once: see training_step
         rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
         if not rows or not any(with_something_wanted(None, self.data_collator(rows))):
-            raise TrainingError(
-                f"the first {len(rows)} rows of the training data mention no entity of {self.knowledge_base!r} of "
-                "which there is anything to write: expected a description of some, or rows with 'triples'."
-            )
+            raise self._nothing_wanted(len(rows))
+        self._rows_without_mention = None
+
+    def _nothing_wanted(self, rows: int) -> TrainingError:
+        return TrainingError(
+            f"the first {rows} rows of the training data mention no entity of {self.knowledge_base!r} of which there "
+            "is anything to write: expected a description of some, or rows with 'triples'."
+        )
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Look at what the data is like; see ``transformers.Trainer.training_step``."""
+        if self._rows_without_mention is not None:
+            self._rows_without_mention += len(inputs["input_ids"])
+            if len(inputs["places"]):
+                self._rows_without_mention = None
+            elif self._rows_without_mention >= _ROWS_LOOKED_AT:
+                raise self._nothing_wanted(self._rows_without_mention)
+        return super().training_step(model, inputs, *args, **kwargs)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils.data import IterableDataset
 from transformers import BertConfig, BertForMaskedLM, TrainingArguments
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer
@@ -319,6 +320,20 @@ def test_rows_of_which_nothing_is_known_are_refused_before_the_first_step(model,
         describing(model, silent, tmp_path / "probe").train()
     with pytest.raises(TrainingError, match="describe"):
         map_tuning(model, silent, tmp_path / "plugin").train()
+
+
+class Stream(IterableDataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def test_a_stream_of_which_nothing_is_known_is_refused_at_the_end(model, kb, tmp_path):
+    describing(model, kb, tmp_path, rows=Stream(KNOWN)).train()
+    with pytest.raises(TrainingError, match="description"):
+        describing(model, kb, tmp_path, rows=Stream([{"text": "the river opened"}] * 40)).train()
 
 
 def test_a_folder_that_cannot_be_written(model, kb, tmp_path):
