@@ -153,6 +153,7 @@ class _Rows:
 
     def __init__(self, knowledge_base: KnowledgeBase) -> None:
         self._knowledge_base = knowledge_base
+        self.dim = knowledge_base.config.dim
         self._known: dict[str, int | None] = {}
 
     def find(self, entity_id: str) -> int | None:
@@ -180,27 +181,29 @@ def _estimated(
         without: The entities that have no part in what is estimated for them. Where they alone have a relation, there
             is ``None``.
     """
-    between: dict[tuple[str, str | None], list[tuple[int, int]]] = {}
+    number: dict[tuple[str, str | None], int] = {}
+    numbers: list[int] = []
+    heads: list[int] = []
+    tails: list[int] = []
     for head, relation, tail in triples:
         if head != tail and (first := rows.find(head)) is not None and (last := rows.find(tail)) is not None:
             for end in (None, *(end for end in (head, tail) if end in without)):
-                between.setdefault((relation, end), []).append((first, last))
-    sums = {key: _sum_of_differences(rows, pairs) for key, pairs in between.items()}
+                numbers.append(number.setdefault((relation, end), len(number)))
+                heads.append(first)
+                tails.append(last)
+    sums = torch.zeros(len(number), rows.dim, dtype=torch.float64)
+    for start in range(0, len(numbers), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        sums.index_add_(0, torch.tensor(numbers[block]), rows.vectors(tails[block]) - rows.vectors(heads[block]))
+    counts = torch.bincount(torch.tensor(numbers, dtype=torch.int64), minlength=len(number)).tolist()
     means: dict[tuple[str, str | None], torch.Tensor | None] = {}
-    for (relation, end), pairs in between.items():
-        total, count = sums[relation, None], len(between[relation, None])
+    for (relation, end), i in number.items():
+        total, count = sums[i], counts[i]
         if end is not None:
-            total, count = total - sums[relation, end], count - len(pairs)
+            whole = number[relation, None]
+            total, count = sums[whole] - total, counts[whole] - count
         means[relation, end] = total / count if count else None
     return means
-
-
-def _sum_of_differences(rows: _Rows, pairs: Sequence[tuple[int, int]]) -> torch.Tensor:
-    total = torch.zeros((), dtype=torch.float64)
-    for start in range(0, len(pairs), _BLOCK):
-        heads, tails = zip(*pairs[start : start + _BLOCK], strict=True)
-        total = total + (rows.vectors(tails) - rows.vectors(heads)).sum(0)
-    return total
 
 
 def _checked(relations: Mapping[str, Any], asked: set[str], dim: int) -> dict[str, torch.Tensor]:
