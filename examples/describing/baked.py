@@ -86,7 +86,8 @@ def _new_head(bench: Bench, model: Any) -> Figure:
         batch, found = collator.encode(part)
         places = torch.tensor([[i, place.first, place.last] for i, row in enumerate(found) for place in row])
         with torch.no_grad():
-            states = states_at(model.eval()(**batch, output_hidden_states=True), places).flatten(1)
+            outputs = model.eval()(**batch, output_hidden_states=True)
+        states = states_at(outputs, places, batch["input_ids"]).flatten(1)
         parts.append((torch.cat([states, torch.ones(len(states), 1)], 1), torch.tensor([r["label"] for r in part])))
     (x, y), (asked, wanted) = parts
     targets = functional.one_hot(y, bench.settings.countries).float()

@@ -132,7 +132,7 @@ class Bench:
         model.eval()
         side.eval()
         with torch.no_grad():
-            states = states_at(model(**batch, output_hidden_states=True), places)
+            states = states_at(model(**batch, output_hidden_states=True), places, batch["input_ids"])
             guessed = side.decoder(states, written, input_embedding(model).weight).argmax(-1)
         scored = labels != -100
         at = torch.arange(len(labels)), scored.int().argmax(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from knowledge_plugin.errors import KnowledgeBaseError
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.triples import checked_triples
 
 _BLOCK = 65_536
 
@@ -50,7 +51,7 @@ def compose_vectors(
 
     Args:
         knowledge_base: Whose vectors the neighbours have. It may hold entities that are asked for; their own vectors
-            serve others, and not themselves.
+            serve others, and not themselves: what is composed is what it would be if they had none.
         triples: (head, relation, tail), also those among entities that have vectors if ``relations`` is ``None``.
             Repeated triples count once.
         entities: Ids to compose for; ``None``: all in the triples that the knowledge base does not have.
@@ -80,31 +81,35 @@ def compose_vectors(
         raise KnowledgeBaseError(f"entities: expected a list of ids, found the text {entities!r:.80}. Type: [entities]")
     rows = _Rows(knowledge_base)
     unique = _unique(triples)
-    if relations is None:
-        translations = _estimated(rows, unique)
-    else:
-        translations = _checked(relations, {relation for _, relation, _ in unique}, knowledge_base.config.dim)
     if entities is None:
         nodes = {node for head, _, tail in unique for node in (head, tail)}
         asked = sorted(node for node in nodes if rows.find(node) is None)
     else:
         asked = list(dict.fromkeys(entities))
     place = {entity_id: i for i, entity_id in enumerate(asked)}
+    if relations is None:
+        translations = _estimated(rows, unique, place)
+    else:
+        known = _checked(relations, {relation for _, relation, _ in unique}, knowledge_base.config.dim)
+        translations = {(relation, None): vector for relation, vector in known.items()}
     own: list[int] = []
     neighbours: list[int] = []
-    steps: list[tuple[str, int]] = []
+    steps: list[tuple[torch.Tensor, int]] = []
     for head, relation, tail in unique:
-        if relation not in translations or head == tail:
+        if head == tail:
             continue
         for entity_id, other, sign in ((head, tail, -1), (tail, head, 1)):
-            if entity_id in place and (row := rows.find(other)) is not None:
+            if entity_id not in place or (row := rows.find(other)) is None:
+                continue
+            translation = translations.get((relation, entity_id), translations.get((relation, None)))
+            if translation is not None:
                 own.append(place[entity_id])
                 neighbours.append(row)
-                steps.append((relation, sign))
+                steps.append((translation, sign))
     sums = torch.zeros(len(asked), knowledge_base.config.dim, dtype=torch.float64)
     for start in range(0, len(own), _BLOCK):
         block = slice(start, start + _BLOCK)
-        moved = torch.stack([sign * translations[relation] for relation, sign in steps[block]])
+        moved = torch.stack([sign * translation for translation, sign in steps[block]])
         sums.index_add_(0, torch.tensor(own[block]), rows.vectors(neighbours[block]) + moved)
     counts = torch.bincount(torch.tensor(own, dtype=torch.int64), minlength=len(asked))
     found = counts.nonzero().flatten().tolist()
@@ -139,7 +144,8 @@ def relation_vectors(knowledge_base: KnowledgeBase, triples: Iterable[tuple[str,
         >>> relation_vectors(kb, [("x:1", "next", "x:2")])
         {'next': tensor([3.], dtype=torch.float64)}
     """
-    return _estimated(_Rows(knowledge_base), _unique(triples))
+    means = _estimated(_Rows(knowledge_base), _unique(triples))
+    return {relation: mean for (relation, _), mean in means.items() if mean is not None}
 
 
 class _Rows:
@@ -147,6 +153,7 @@ class _Rows:
 
     def __init__(self, knowledge_base: KnowledgeBase) -> None:
         self._knowledge_base = knowledge_base
+        self.dim = knowledge_base.config.dim
         self._known: dict[str, int | None] = {}
 
     def find(self, entity_id: str) -> int | None:
@@ -160,41 +167,71 @@ class _Rows:
 
 def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Check the triples; each is there once, in the order in which they came."""
-    found: dict[tuple[str, str, str], None] = {}
-    for triple in triples:
-        if not isinstance(triple, (tuple, list)) or [isinstance(part, str) for part in triple] != [True] * 3:
-            raise KnowledgeBaseError(f"expected triples of three texts, found {triple!r:.200}.")
-        head, relation, tail = triple
-        found[head, relation, tail] = None
-    return list(found)
+    return list(dict.fromkeys(checked_triples(triples, KnowledgeBaseError)))
 
 
-def _estimated(rows: _Rows, triples: Sequence[tuple[str, str, str]]) -> dict[str, torch.Tensor]:
-    between: dict[str, list[tuple[int, int]]] = {}
+def _estimated(
+    rows: _Rows, triples: Sequence[tuple[str, str, str]], without: Container[str] = ()
+) -> dict[tuple[str, str | None], torch.Tensor | None]:
+    """Return the mean of ``tail - head`` by relation, and by relation and entity the mean without that entity.
+
+    Args:
+        rows: Of the knowledge base.
+        triples: Each is there once.
+        without: The entities that have no part in what is estimated for them. Where they alone have a relation, there
+            is ``None``.
+    """
+    number: dict[tuple[str, str | None], int] = {}
+    numbers: list[int] = []
+    heads: list[int] = []
+    tails: list[int] = []
     for head, relation, tail in triples:
         if head != tail and (first := rows.find(head)) is not None and (last := rows.find(tail)) is not None:
-            between.setdefault(relation, []).append((first, last))
-    means = {}
-    for relation, pairs in between.items():
-        total = torch.zeros((), dtype=torch.float64)
-        for start in range(0, len(pairs), _BLOCK):
-            heads, tails = zip(*pairs[start : start + _BLOCK], strict=True)
-            total = total + (rows.vectors(tails) - rows.vectors(heads)).sum(0)
-        means[relation] = total / len(pairs)
+            for end in (None, *(end for end in (head, tail) if end in without)):
+                numbers.append(number.setdefault((relation, end), len(number)))
+                heads.append(first)
+                tails.append(last)
+    sums = torch.zeros(len(number), rows.dim, dtype=torch.float64)
+    for start in range(0, len(numbers), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        sums.index_add_(0, torch.tensor(numbers[block]), rows.vectors(tails[block]) - rows.vectors(heads[block]))
+    counts = torch.bincount(torch.tensor(numbers, dtype=torch.int64), minlength=len(number)).tolist()
+    means: dict[tuple[str, str | None], torch.Tensor | None] = {}
+    for (relation, end), i in number.items():
+        total, count = sums[i], counts[i]
+        if end is not None:
+            whole = number[relation, None]
+            total, count = sums[whole] - total, counts[whole] - count
+        means[relation, end] = total / count if count else None
     return means
 
 
 def _checked(relations: Mapping[str, Any], asked: set[str], dim: int) -> dict[str, torch.Tensor]:
-    found = {name: torch.as_tensor(np.asarray(relations[name]), dtype=torch.float64) for name in asked & set(relations)}
+    if not isinstance(relations, Mapping):
+        raise KnowledgeBaseError(
+            f"relations: expected a vector by relation, found {relations!r:.80}. Type: relations={{name: vector, ...}}"
+        )
+    found = {name: _vector(relations[name]) for name in asked & set(relations)}
     for name, vector in found.items():
-        if vector.shape != (dim,) or not vector.isfinite().all():
+        if vector is None or vector.shape != (dim,) or not vector.isfinite().all():
+            shape = f"{relations[name]!r:.80}" if vector is None else list(vector.shape)
             raise KnowledgeBaseError(
                 f"relations: expected a finite vector [{dim}] of {name!r:.80}, as wide as those of the entities, found "
-                f"{list(vector.shape)}."
+                f"{shape}."
             )
     if asked and not found:
         raise KnowledgeBaseError(
             f"relations: expected vectors of {', '.join(map(repr, sorted(asked)[:5]))}, which the triples name, found "
             f"{', '.join(map(repr, list(relations)[:5])) or 'none'}. Leave relations out to have them estimated."
         )
-    return found
+    return {name: vector for name, vector in found.items() if vector is not None}
+
+
+def _vector(values: Any) -> torch.Tensor | None:
+    """Return numbers of any kind in float64; ``None`` if they are none."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().to("cpu", torch.float64)
+    try:
+        return torch.from_numpy(np.array(values, dtype=np.float64))
+    except (TypeError, ValueError, RuntimeError):
+        return None

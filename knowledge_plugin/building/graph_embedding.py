@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from knowledge_plugin.errors import KnowledgeBaseError, MissingDependencyError
+from knowledge_plugin.knowledge_base.triples import checked_triples
 
 _RANKED_TOGETHER = 256  # held-out triples, each against all entities
 
@@ -245,13 +246,7 @@ def _split(factory: Any, held_out: float, seed: int) -> tuple[Any, Any, Any]:
 
 def _unique(triples: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Check the triples and sort them, so that the order in which they came does not matter."""
-    found: set[tuple[str, str, str]] = set()
-    for triple in triples:
-        is_triple = isinstance(triple, (tuple, list)) and len(triple) == 3
-        if not is_triple or not all(isinstance(part, str) for part in triple):
-            raise KnowledgeBaseError(f"expected triples of three texts, found {triple!r:.200}.")
-        head, relation, tail = triple
-        found.add((head, relation, tail))
+    found = set(checked_triples(triples, KnowledgeBaseError))
     if not found:
         raise KnowledgeBaseError("expected at least one triple (head, relation, tail), found none.")
     return sorted(found)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
+from numbers import Real
 from typing import Literal, NamedTuple, get_args
 
 import torch
 
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.triples import checked_triples
 from knowledge_plugin.linking.mention import Linker, Mention, link
 
 Keep = Literal["below", "above"]
@@ -117,9 +119,15 @@ class LongTailLinker:
             if counts is not None and not isinstance(counts, Mapping):
                 how = "count_entities(linker, texts)" if name == "frequency" else "count_neighbours(triples)"
                 raise LinkingError(f"{name}: expected numbers by entity, found {counts!r:.80}. Type: {name}={how}")
+        if encode is not None and not callable(encode):
+            raise LinkingError(
+                f"encode: expected a function, found {encode!r:.80}. Type: encode=SentenceTransformer(...).encode"
+            )
+        if not (_is_number(rarer_than) and rarer_than > 0):
+            raise LinkingError(f"rarer_than: expected a number above 0, found {rarer_than!r:.80}.")
         if keep not in get_args(Keep):
             raise LinkingError(f"keep: expected 'below' or 'above', found {keep!r:.80}.")
-        if threshold != "mean" and (isinstance(threshold, str) or not threshold >= 0):
+        if threshold != "mean" and not (_is_number(threshold) and float(threshold) >= 0):
             raise LinkingError(f"threshold: expected 'mean' or a number from 0 up, found {threshold!r:.80}.")
         self.linker, self.knowledge_base = linker, knowledge_base
         self.frequency, self.rarer_than = frequency, rarer_than
@@ -144,7 +152,7 @@ class LongTailLinker:
             MentionError: As when it is called.
         """
         found = link(self.linker, texts, self.knowledge_base.__contains__)
-        seen = [[0 if self.frequency is None else self.frequency.get(m.entity_id, 0) for m in row] for row in found]
+        seen = [[_number("frequency", self.frequency, m, 0) for m in row] for row in found]
         rare = [[count < self.rarer_than for count in row] for row in seen]
         importance = self._importance(texts, found, rare)
         return [self._judge_text(*of_text) for of_text in zip(found, seen, rare, importance, strict=True)]
@@ -152,9 +160,7 @@ class LongTailLinker:
     def _judge_text(
         self, mentions: list[Mention], seen: list[int], rare: list[bool], importance: list[float]
     ) -> list[Judged]:
-        neighbours = [
-            1 if self.connectivity is None else max(1, self.connectivity.get(m.entity_id, 1)) for m in mentions
-        ]
+        neighbours = [max(1, _number("connectivity", self.connectivity, m, 1)) for m in mentions]
         scores = [is_rare * i * n for is_rare, i, n in zip(rare, importance, neighbours, strict=True)]
         counted = [score for score, is_rare in zip(scores, rare, strict=True) if is_rare]
         if isinstance(self.threshold, str):
@@ -180,7 +186,7 @@ class LongTailLinker:
             return importance
         without = [_without(texts[i], found[i][k], self.mask) for i, k in places]
         number = {text: n for n, text in enumerate(dict.fromkeys([*(texts[i] for i, _ in places), *without]))}
-        vectors = torch.as_tensor(self.encode(list(number)), dtype=torch.float32)
+        vectors = _vectors(self.encode(list(number)))
         if vectors.dim() != 2 or len(vectors) != len(number) or not vectors.isfinite().all():
             raise LinkingError(
                 f"encode: expected finite vectors [{len(number)}, dim], one for each text, found "
@@ -192,6 +198,27 @@ class LongTailLinker:
         for (i, k), cosine in zip(places, cosines, strict=True):
             importance[i][k] = 1 / cosine
         return importance
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real)
+
+
+def _number(name: str, counts: Mapping[str, int] | None, mention: Mention, otherwise: int) -> int:
+    count = otherwise if counts is None else counts.get(mention.entity_id, otherwise)
+    if not _is_number(count):
+        raise LinkingError(f"{name}: expected numbers by entity, found {count!r:.80} of {mention.entity_id!r:.80}.")
+    return count
+
+
+def _vectors(encoded: object) -> torch.Tensor:
+    """Return what an encoder gave as one tensor; of shape ``[0]`` if it is no numbers."""
+    try:
+        if isinstance(encoded, (list, tuple)) and encoded and isinstance(encoded[0], torch.Tensor):
+            encoded = torch.stack(list(encoded))
+        return torch.as_tensor(encoded, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError):
+        return torch.zeros(0)
 
 
 def _without(text: str, mention: Mention, mask: str) -> str:
@@ -212,7 +239,7 @@ def count_entities(linker: Linker, texts: Iterable[str]) -> Counter[str]:
         Number by entity id; an entity that no text mentions is not in it, and counts 0.
 
     Raises:
-        LinkingError: The linker did not give the mentions of each text.
+        LinkingError: The linker did not give the mentions of each text; or one text instead of several.
         MentionError: A mention does not fit its text.
 
     Example:
@@ -221,6 +248,8 @@ def count_entities(linker: Linker, texts: Iterable[str]) -> Counter[str]:
         >>> count_entities(linker, ["a banana", "an egg"])
         Counter({'x:a': 5})
     """
+    if isinstance(texts, str):
+        raise LinkingError("expected a list of texts, found one text. Type: [text]")
     counts: Counter[str] = Counter()
     remaining = iter(texts)
     while batch := list(islice(remaining, _BATCH)):
@@ -247,7 +276,7 @@ def count_neighbours(
         Number by entity id, from 0 to ``most``.
 
     Raises:
-        LinkingError: ``hops`` or ``most`` is below 1.
+        LinkingError: ``hops`` or ``most`` is below 1, something is no triple of texts, or there is no list of ids.
 
     Example:
         >>> count_neighbours([("x:graz", "in", "x:styria"), ("x:styria", "in", "x:austria")], ["x:graz", "x:york"])
@@ -256,8 +285,10 @@ def count_neighbours(
     for name, value in (("hops", hops), ("most", most)):
         if value < 1:
             raise LinkingError(f"{name}: expected a number from 1 up, found {value}.")
+    if isinstance(entities, str):
+        raise LinkingError(f"entities: expected a list of ids, found the text {entities!r:.80}. Type: [entities]")
     edges: dict[str, set[str]] = {}
-    for head, _, tail in triples:
+    for head, _, tail in checked_triples(triples, LinkingError):
         edges.setdefault(head, set()).add(tail)
         edges.setdefault(tail, set()).add(head)
     return {entity: _reached(edges, entity, hops, most) for entity in (edges if entities is None else entities)}

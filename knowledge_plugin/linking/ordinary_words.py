@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.lookup import alias_key
 from knowledge_plugin.knowledge_base.normalization import normalize, normalize_column, strip_column
@@ -32,6 +33,9 @@ def ordinary_words(knowledge_base: KnowledgeBase, texts: Iterable[str], *, min_c
     Returns:
         The words, in lower case and in order, for ``stop_words`` of the linker or of a plugin's config.
 
+    Raises:
+        LinkingError: One text instead of several.
+
     Example:
         >>> from knowledge_plugin import Entity
         >>> from knowledge_plugin.linking import ENGLISH_STOP_WORDS, DictionaryLinker
@@ -42,6 +46,8 @@ def ordinary_words(knowledge_base: KnowledgeBase, texts: Iterable[str], *, min_c
         ['reading']
         >>> linker = DictionaryLinker(kb, stop_words=[*ENGLISH_STOP_WORDS, *words])
     """
+    if isinstance(texts, str):
+        raise LinkingError("expected a list of texts, found one text. Type: [text]")
     lower: Counter[str] = Counter()
     other: Counter[str] = Counter()
     for text in texts:

@@ -30,6 +30,23 @@ from knowledge_plugin.injection.tokenizer import base_tokenizer
 TEXT_COLUMNS = ("text", "text_pair", "mentions")
 
 
+_OF_EVERY_ROW = (*TEXT_COLUMNS, "input_ids", "label", "labels")
+
+
+def check_alike(rows: Sequence[dict[str, Any]]) -> None:
+    """Make sure that what one row of a batch has, all have: looked for in the first, it would be overlooked in others.
+
+    Raises:
+        TrainingError: Some rows have a column that others have not.
+    """
+    for name in _OF_EVERY_ROW:
+        if 0 < (having := sum(name in row for row in rows)) < len(rows):
+            empty = " Type: row['mentions'] = [] where nothing is mentioned." if name == "mentions" else ""
+            raise TrainingError(
+                f"{having} of {len(rows)} rows of a batch have {name!r}: expected all of them to, or none.{empty}"
+            )
+
+
 class LinkingCollator:
     """Makes batches with the tokenizer of an attachment, which need not be there before the first batch."""
 
@@ -79,10 +96,12 @@ class TaskCollator(LinkingCollator):
         """Return a batch of tensors.
 
         Raises:
-            TrainingError: Rows have neither ``text`` nor ``input_ids``; a label is a text and the model does not write,
-                or none of the head's; an answer is empty, or does not fit into what the model reads.
+            TrainingError: Rows have neither ``text`` nor ``input_ids``, or some have what others have not; a label is a
+                text and the model does not write, or none of the head's; an answer is empty, or does not fit into what
+                the model reads.
         """
         assert self.tokenizer is not None
+        check_alike(rows)
         label = next((name for name in ("labels", "label") if name in rows[0]), None)
         labels = None if label is None else [row[label] for row in rows]
         answers = labels if self.writes is not None and are_texts(labels) else None

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.undisturbed import undisturbed
 
 MOST = 64  # tokens that it reads and writes
 _HEADS = (8, 4, 2, 1)
@@ -65,9 +66,8 @@ class StateDecoder(Network):
         hidden = self.layers(read + self.position.weight[:length], mask=causal, is_causal=True)
         return functional.linear(self.out(hidden), words / words.shape[1] ** 0.5, self.bias)
 
-    @torch.no_grad()
     def write(
-        self, states: torch.Tensor, prompts: list[list[int]], words: torch.Tensor, end: int | None, most: int = 16
+        self, states: torch.Tensor, prompts: list[list[int]], words: torch.Tensor, end: int | None, most: int = MOST
     ) -> list[list[int]]:
         """Return the likeliest tokens, one after the other, up to the end.
 
@@ -78,15 +78,17 @@ class StateDecoder(Network):
             end: The token that ends a text; it is not returned.
             most: Tokens at most.
         """
-        self.eval()
-        found = []
-        for state, prompt in zip(states, prompts, strict=True):
-            ids = list(prompt)
-            while len(ids) - len(prompt) < most and len(ids) < MOST:
-                # The last place is predicted, and what stands there is not read.
-                logits = self(state[None], torch.tensor([[*ids, 0]], device=state.device), words)
-                ids.append(int(logits[0, -1].argmax()))
-                if ids[-1] == end:
-                    break
-            found.append([i for i in ids[len(prompt) :] if i != end])
-        return found
+        with undisturbed(self):
+            return [self._go_on(*row, words, end, most) for row in zip(states, prompts, strict=True)]
+
+    def _go_on(
+        self, state: torch.Tensor, prompt: list[int], words: torch.Tensor, end: int | None, most: int
+    ) -> list[int]:
+        ids = list(prompt)
+        while len(ids) - len(prompt) < most and len(ids) < MOST:
+            # The last place is predicted, and what stands there is not read.
+            logits = self(state[None], torch.tensor([[*ids, 0]], device=state.device), words)
+            ids.append(int(logits[0, -1].argmax()))
+            if ids[-1] == end:
+                break
+        return [i for i in ids[len(prompt) :] if i != end]

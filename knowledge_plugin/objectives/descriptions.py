@@ -16,7 +16,7 @@ from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention, check_mentions, link
-from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator
+from knowledge_plugin.objectives.collator import TEXT_COLUMNS, LinkingCollator, check_alike
 from knowledge_plugin.objectives.decoder import MOST
 from knowledge_plugin.objectives.mentions import word_pieces
 
@@ -100,9 +100,10 @@ class DescribingCollator(LinkingCollator):
         """Return what the model reads, and of each row its mentions with their first and last tokens.
 
         Raises:
-            TrainingError: A row has no ``text``; or nothing says what it mentions.
+            TrainingError: A row has no ``text``, or some have what others have not; or nothing says what it mentions.
         """
         assert self.tokenizer is not None
+        check_alike(rows)
         if "text" not in rows[0]:
             raise TrainingError(
                 f"a row of the dataset has the columns {sorted(rows[0])}; expected 'text', and perhaps 'mentions' and "
@@ -134,7 +135,7 @@ class DescribingCollator(LinkingCollator):
     def _said(self, row: dict[str, Any], entity_id: str) -> Iterator[tuple[list[int], list[int]]]:
         """Yield prompts and texts, in tokens."""
         for relation, text in self._in_words(row, entity_id):
-            prompt = self.tokens(relation or "")[: MOST // 2]
+            prompt = self.prompt(relation)
             yield prompt, self._ended(self.tokens(text), MOST - len(prompt))
 
     def _in_words(self, row: dict[str, Any], entity_id: str) -> list[tuple[str | None, str]]:
@@ -148,6 +149,10 @@ class DescribingCollator(LinkingCollator):
                     '["person:1", "lives in", "Graz"].'
                 )
         return [(relation, text) for head, relation, text in row["triples"] if head == entity_id and text.strip()]
+
+    def prompt(self, relation: str | None) -> list[int]:
+        """Return what the decoder is prompted with, in tokens: a relation in words, or nothing for a description."""
+        return self.tokens(relation or "")[: MOST // 2]
 
     def tokens(self, text: str) -> list[int]:
         """Return a relation or an object in tokens of the vocabulary, without special ones."""

@@ -19,7 +19,7 @@ from knowledge_plugin.injection.layer_hook import Forward, LayerHook
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import check_mentions, link
 from knowledge_plugin.objectives.base import Added, Objective
-from knowledge_plugin.objectives.collator import TaskCollator
+from knowledge_plugin.objectives.collator import TaskCollator, check_alike
 
 # Shown to a batch: its own entries and others, drawn at random. KBLaM's grows to 200, over tens of thousands of steps.
 _SHOWN = 64
@@ -95,6 +95,7 @@ class LookupCollator(TaskCollator):
         """Return the entry that each row is about, and where its mention ends."""
         assert self.attachment is not None
         source = self.attachment.source
+        check_alike(rows)
         if "mentions" in rows[0]:
             texts = [row.get("text", "") for row in rows]
             found = [check_mentions(row["mentions"], text) for row, text in zip(rows, texts, strict=True)]

@@ -16,7 +16,7 @@ from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.linking.mention import Mention, check_mentions, link
-from knowledge_plugin.objectives.collator import LinkingCollator
+from knowledge_plugin.objectives.collator import LinkingCollator, check_alike
 
 IGNORED = -100  # label of a place that is not scored, as everywhere in transformers
 
@@ -75,11 +75,12 @@ class MentionCollator(LinkingCollator):
         """Tokenize rows, and find the tokens of every linked mention.
 
         Raises:
-            TrainingError: A row has no ``text``.
+            TrainingError: A row has no ``text``, or some have what others have not.
             LinkingError: Mentions are not given, and nothing finds them.
         """
         assert self.tokenizer is not None
         assert self.source is not None
+        check_alike(rows)
         if "text" not in rows[0]:
             raise TrainingError(
                 f"a row of the dataset has the columns {sorted(rows[0])}; expected 'text', and perhaps 'mentions': "

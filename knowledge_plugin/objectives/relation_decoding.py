@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,6 +18,7 @@ from knowledge_plugin.injection.embeddings import embedding_rows, input_embeddin
 from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base.triples import checked_triples
 from knowledge_plugin.objectives.side import Added, SideModule
 
 # Names are short; of a long one the beginning tells which it is.
@@ -49,7 +50,8 @@ class RelationDecoding(SideModule):
         examples: How many (entity, relation, name) there are to decode.
 
     Raises:
-        TrainingError: No triple has an entity of the knowledge base at one end, and a name at the other.
+        TrainingError: No triple has an entity of the knowledge base at one end, and a name at the other; something is
+            no triple of texts.
 
     Example:
         >>> decoding = RelationDecoding(model, tokenizer, kb, triples)  # doctest: +SKIP
@@ -75,28 +77,29 @@ class RelationDecoding(SideModule):
         if not weight > 0:
             raise TrainingError(f"weight: expected a number above 0, found {weight!r:.80}.")
         self.weight = weight
-        rows, relations, targets = _to_decode(knowledge_base, triples, names or {})
-        if not rows:
+        examples = _in_pieces(base_tokenizer(tokenizer), _to_decode(knowledge_base, triples, names or {}))
+        if not examples:
             raise TrainingError(
                 f"relation decoding: expected triples with an entity of {knowledge_base!r} at one end and a named one "
                 "at the other, found none. Give ids as the knowledge base has them, and names= for entities that it "
                 "has not."
             )
-        ways = {way: i for i, way in enumerate(dict.fromkeys(relations))}
-        encoded = base_tokenizer(tokenizer)(targets, add_special_tokens=False)["input_ids"]
-        pieces = [name[:_LONGEST] for name in encoded]
+        pieces = [name for _, name in examples]
+        ways = {way: i for i, way in enumerate(dict.fromkeys(end.way for end, _ in examples))}
         words = torch.unique(torch.tensor([piece for name in pieces for piece in name], dtype=torch.long))
         place = {piece: i for i, piece in enumerate(words.tolist())}
         wanted = torch.full((len(pieces), max(map(len, pieces))), IGNORED)
         for i, name in enumerate(pieces):
             wanted[i, : len(name)] = torch.tensor([place[piece] for piece in name])
-        self.examples = len(rows)
+        self.examples = len(examples)
+        self._row_of = {end.entity_id: end.row for end, _ in examples}
+        self._looked_at: tuple[KnowledgeBase, int] | None = None
         vectors = embedding_rows(input_embedding(model), words).float()
         width = vectors.shape[1]
         # Read anew from the same arguments, so that none of them need travel in a checkpoint.
         for what, tensor in {
-            "rows": torch.tensor(rows),
-            "ways": torch.tensor([ways[way] for way in relations]),
+            "rows": torch.tensor([end.row for end, _ in examples]),
+            "ways": torch.tensor([ways[end.way] for end, _ in examples]),
             "wanted": wanted,
             "words": vectors,
         }.items():
@@ -118,8 +121,22 @@ class RelationDecoding(SideModule):
         if not self.training:
             yield lambda outputs: None
             return
+        assert hook.source is not None
+        self._look_at(hook.source.knowledge_base)
         chosen = torch.randint(self.examples, (len(inputs["input_ids"]),))
         yield lambda outputs: self.weight * self(hook, chosen)
+
+    def _look_at(self, knowledge_base: KnowledgeBase) -> None:
+        """Make sure that in the plugin's knowledge base, the rows are those of the entities that are meant."""
+        if self._looked_at == (now := (knowledge_base, len(knowledge_base))):
+            return
+        if wrong := [i for i, row in self._row_of.items() if knowledge_base.find_row(i) != row]:
+            raise TrainingError(
+                f"relation decoding: the plugin has {knowledge_base!r}, in which {wrong[0]!r:.80} is not where it was "
+                "in the knowledge base that the triples were looked up in. Type: RelationDecoding(model, tokenizer, "
+                "plugin.knowledge_base, triples)"
+            )
+        self._looked_at = now
 
     def forward(self, hook: EmbeddingHook, chosen: torch.Tensor) -> torch.Tensor:
         """Return the mean cross-entropy of the word pieces of names, of examples by their numbers ``[n]``."""
@@ -136,20 +153,33 @@ class RelationDecoding(SideModule):
         return functional.cross_entropy(logits.flatten(0, 1), wanted[:, : len(states)].flatten(), ignore_index=IGNORED)
 
 
-def _to_decode(
-    kb: KnowledgeBase, triples: Iterable[tuple[str, str, str]], names: Mapping[str, str]
-) -> tuple[list[int], list[tuple[str, str]], list[str]]:
-    """Return what is decoded: the rows of entities, relations and which of their ends is asked for, and its name."""
-    known: dict[str, int | None] = {}
-    rows, relations, targets = [], [], []
-    for head, relation, tail in dict.fromkeys(map(tuple, triples)):
+class _End(NamedTuple):
+    """An entity with a vector, the relation and which of its ends is asked for, and what that is called."""
+
+    entity_id: str
+    row: int
+    way: tuple[str, str]
+    name: str
+
+
+def _to_decode(kb: KnowledgeBase, triples: Iterable[tuple[str, str, str]], names: Mapping[str, str]) -> list[_End]:
+    known: dict[str, tuple[int | None, str | None]] = {}
+    ends = []
+    for head, relation, tail in dict.fromkeys(checked_triples(triples, TrainingError)):
         for entity_id in (head, tail):
             if entity_id not in known:
-                known[entity_id] = kb.find_row(entity_id)
+                row = kb.find_row(entity_id)
+                known[entity_id] = row, names.get(entity_id) if row is None else kb[entity_id].label
         for entity_id, other, end in ((head, tail, "tail"), (tail, head, "head")):
-            name = names.get(other) if known[other] is None else kb[other].label
-            if (row := known[entity_id]) is not None and name:
-                rows.append(row)
-                relations.append((relation, end))
-                targets.append(name)
-    return rows, relations, targets
+            row, name = known[entity_id][0], known[other][1]
+            if row is not None and name:
+                ends.append(_End(entity_id, row, (relation, end), name))
+    return ends
+
+
+def _in_pieces(tokenizer: PreTrainedTokenizerBase, ends: list[_End]) -> list[tuple[_End, list[int]]]:
+    """Return what is to be written at each end; of a name that is blank, nothing can be asked for."""
+    if not ends:
+        return []
+    encoded = tokenizer([end.name for end in ends], add_special_tokens=False)["input_ids"]
+    return [(end, name[:_LONGEST]) for end, name in zip(ends, encoded, strict=True) if name]

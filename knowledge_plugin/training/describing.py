@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, Trainer, TrainingArguments
 
@@ -23,10 +24,10 @@ from knowledge_plugin.objectives.describing import Describing, nothing_to_descri
 from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
 from knowledge_plugin.objectives.scoring import NoLoss
 from knowledge_plugin.training.frozen import config_kept
+from knowledge_plugin.training.side_modules import SUBMODULE, SideModules
 
 _ROWS_LOOKED_AT = 512
-_SIDE = "knowledge_side"  # the decoder, a submodule of the model while it trains and at no other time
-_DECODER = "describe.safetensors"
+_DECODER = "describe"
 _CARD = """\
 ---
 library_name: peft
@@ -72,8 +73,8 @@ class DescribingTrainer(Trainer):
         describing: The decoder; ``describing.tell(...)`` reads out.
 
     Raises:
-        TrainingError: Weights learn that are no adapter's, a plugin is attached, the model is an encoder-decoder, or
-            there is no tokenizer.
+        TrainingError: Weights learn and the model is no ``PeftModel``, a plugin is attached, the model is an
+            encoder-decoder, or there is no tokenizer.
 
     Example:
         >>> model = get_peft_model(encoder, LoraConfig(target_modules=["query", "value"]))  # doctest: +SKIP
@@ -110,36 +111,64 @@ class DescribingTrainer(Trainer):
                 model=model, args=args, data_collator=collator, compute_loss_func=NoLoss(), **kwargs
             )  # fmt: skip
         self.label_names = ["labels"]
-        self.describing = Describing.of(model).to(self.args.device)
+        # Rows of a stream so far of which nothing was to be written; None once there was one, or where that is known.
+        self._rows_without_mention: int | None = None
+        self.side_modules = SideModules({_DECODER: Describing.of(model).to(self.args.device)})
 
     model: nn.Module
     _signature_columns: Any
+
+    @property
+    def describing(self) -> Describing:
+        """The decoder."""
+        return self.side_modules[_DECODER]  # type: ignore[return-value]
+
+    @describing.setter
+    def describing(self, decoder: Describing) -> None:
+        self.side_modules[_DECODER] = decoder
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train the decoder, and the adapter if there is one; see ``transformers.Trainer.train``."""
         self._check_rows()
         modes = [(module, module.training) for module in self.model.modules()]
-        with config_kept(self.model):
-            self.model.add_module(_SIDE, self.describing)
-            try:
-                return super().train(*args, **kwargs)
-            finally:
-                self.model._modules.pop(_SIDE)
-                self.describing.eval()
-                for module, mode in modes:
-                    module.training = mode
+        try:
+            with config_kept(self.model), self.side_modules.learning_in(self.model):
+                result = super().train(*args, **kwargs)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+        if self._rows_without_mention:
+            raise self._nothing_wanted(self._rows_without_mention)
+        return result
 
     def _check_rows(self) -> None:
         """Without a mention of which something is known, training would run to its end and teach nothing."""
         data: Any = self.train_dataset
-        if data is None or not hasattr(data, "__len__"):
-            return  # a stream may give each row but once
+        if data is None:
+            raise TrainingError("there is no training data. Type: DescribingTrainer(..., train_dataset=...)")
+        self._rows_without_mention = 0
+        if not hasattr(data, "__len__"):
+            return  # a stream may give each row but once: see training_step
         rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
         if not rows or not any(with_something_wanted(None, self.data_collator(rows))):
-            raise TrainingError(
-                f"the first {len(rows)} rows of the training data mention no entity of {self.knowledge_base!r} of "
-                "which there is anything to write: expected a description of some, or rows with 'triples'."
-            )
+            raise self._nothing_wanted(len(rows))
+        self._rows_without_mention = None
+
+    def _nothing_wanted(self, rows: int) -> TrainingError:
+        return TrainingError(
+            f"the first {rows} rows of the training data mention no entity of {self.knowledge_base!r} of which there "
+            "is anything to write: expected a description of some, or rows with 'triples'."
+        )
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Look at what the data is like; see ``transformers.Trainer.training_step``."""
+        if self._rows_without_mention is not None:
+            self._rows_without_mention += len(inputs["input_ids"])
+            if len(inputs["places"]):
+                self._rows_without_mention = None
+            elif self._rows_without_mention >= _ROWS_LOOKED_AT:
+                raise self._nothing_wanted(self._rows_without_mention)
+        return super().training_step(model, inputs, *args, **kwargs)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
@@ -147,9 +176,15 @@ class DescribingTrainer(Trainer):
         """Compute the loss of what is written; see ``transformers.Trainer.compute_loss``."""
         with NoLoss().scoring(self.model, inputs["labels"]), self.describing.step(self.model, None, inputs) as added:
             value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
-            parts = self.args.gradient_accumulation_steps if (kwargs.get("num_items_in_batch") or args) else 1
+            # Trainer adds up losses of accumulated batches as parts of one mean; an evaluation accumulates nothing.
+            parts = self.current_gradient_accumulation_steps if model.training else 1
             value = value + added(outputs) / parts  # type: ignore[operator]
         return (value, outputs) if return_outputs else value
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate without dropout, in the decoder too; see ``transformers.Trainer.evaluation_loop``."""
+        self.describing.eval()
+        return super().evaluation_loop(*args, **kwargs)
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
@@ -159,13 +194,15 @@ class DescribingTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         if self.args.should_save and self.bakes:
+            # An adapter that has all biases would take the decoder's along.
+            weights = {name: w for name, w in self.model.state_dict().items() if not name.startswith(SUBMODULE)}
             with _beside(Path(output_dir or str(self.args.output_dir))) as beside:
-                self.model.save_pretrained(beside)  # type: ignore[operator]
+                self.model.save_pretrained(beside, state_dict=weights)  # type: ignore[operator]
                 (beside / "README.md").write_text(self._card(), encoding="utf-8")
 
     def _card(self) -> str:
-        config, base = self.knowledge_base.config, getattr(self.model, "peft_config", {}).get("default")
-        base_model = getattr(base, "base_model_name_or_path", None)
+        config, adapters = self.knowledge_base.config, getattr(self.model, "peft_config", {})
+        base_model = next((adapter.base_model_name_or_path for adapter in adapters.values()), None)
         return _CARD.format(
             base=f"base_model: {json.dumps(base_model)}\n" if base_model else "",
             name=as_text(config.name) or "a knowledge base",
@@ -180,27 +217,26 @@ class DescribingTrainer(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.args.should_save:
-            Path(output_dir).mkdir(parents=True, exist_ok=True)  # of a probe, nothing else is written
-            self.describing.save(Path(output_dir) / _DECODER)
+            self.side_modules.save(output_dir)
         super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.bakes:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self.describing.load(Path(resume_from_checkpoint) / _DECODER)
+        self.side_modules.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         if self.bakes:
             super()._load_best_model()
         if not self.args.save_only_model:
-            self.describing.load(Path(str(self.state.best_model_checkpoint)) / _DECODER)
+            self.side_modules.load(str(self.state.best_model_checkpoint))
 
 
 def _bakes(model: nn.Module) -> bool:
     """Return whether an adapter of PEFT is to learn; a model of which nothing learns is probed."""
     if not any(parameter.requires_grad for parameter in model.parameters()):
         return False
-    if not hasattr(model, "peft_config"):
+    if not callable(getattr(model, "get_base_model", None)):
         raise TrainingError(
             f"{type(model).__name__}: expected a model that is frozen, or one with an adapter of PEFT; found weights "
             "that would learn and could not be taken off again. Type: model.requires_grad_(False), to find what it "
@@ -221,8 +257,11 @@ def _beside(folder: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".baking.", dir=folder))
         yield staging
-        for path in sorted(staging.iterdir()):
-            os.replace(path, folder / path.name)
+        for path in sorted(staging.rglob("*")):
+            if path.is_dir():
+                (folder / path.relative_to(staging)).mkdir(exist_ok=True)
+            else:
+                os.replace(path, folder / path.relative_to(staging))
     except OSError as error:
         raise SaveError(f"{folder}: the adapter could not be written: {error}.") from error
     finally:

@@ -29,10 +29,10 @@ from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
 from knowledge_plugin.registry import find_method
 from knowledge_plugin.training.frozen import config_kept, frozen
 from knowledge_plugin.training.record import record_of
+from knowledge_plugin.training.side_modules import SideModules
 
 # Under this name the mapping is a submodule of the model while it trains, and at no other time.
 _SUBMODULE = "knowledge_mapping"
-_SIDE = "knowledge_side"  # likewise
 _RESERVED = {Path(MAPPING_NAME).stem, "model"}  # whose files lie in a checkpoint too
 _ROWS_LOOKED_AT = 512
 # A classifier that has seen the very sentences before answers them with a loss near zero, and teaches nothing.
@@ -87,7 +87,8 @@ class MapTuningTrainer(Trainer):
         **kwargs: Passed to Trainer.
 
     Raises:
-        TrainingError: An unknown objective, a missing tokenizer, or no mention in the data.
+        TrainingError: An unknown objective, a missing tokenizer, what is no loss in ``auxiliary``, or no mention in
+            the data.
 
     Example:
         >>> trainer = MapTuningTrainer(  # doctest: +SKIP
@@ -124,11 +125,7 @@ class MapTuningTrainer(Trainer):
             lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
-        if wrong := [name for name in auxiliary or {} if not name.isidentifier() or name in _RESERVED | {objective}]:
-            raise TrainingError(
-                "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
-                f"{wrong[0]!r:.80}."
-            )
+        _check_auxiliary(auxiliary or {}, objective)
         self.plugin = plugin
         self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
@@ -150,12 +147,12 @@ class MapTuningTrainer(Trainer):
         if self.objective.loss is not None:
             self.label_names = ["labels"]  # also of a model whose forward takes none
         # Made after Trainer has set the seed.
-        self.side_modules = nn.ModuleDict(auxiliary)
+        self.side_modules = SideModules(auxiliary)
         if self.objective.side is not None and processing_class is not None:
             self.side_modules[objective] = self.objective.side(model, base_tokenizer(processing_class))
 
     model: nn.Module
-    side_modules: nn.ModuleDict  # of SideModule, by name: what learns beside the mapping
+    side_modules: SideModules  # what learns beside the mapping
     _signature_columns: Any
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
@@ -180,10 +177,7 @@ class MapTuningTrainer(Trainer):
             afterwards.callback(mapping.eval)
             afterwards.callback(mapping.requires_grad_, False)
             afterwards.callback(model._modules.pop, _SUBMODULE)
-            if len(self.side_modules):
-                model.add_module(_SIDE, self.side_modules)
-                afterwards.callback(self.side_modules.eval)
-                afterwards.callback(model._modules.pop, _SIDE)
+            afterwards.enter_context(self.side_modules.learning_in(model))
             result = super().train(*args, **kwargs)
             if self._rows_without_mention:
                 raise self._no_mention(self._rows_without_mention)
@@ -210,7 +204,7 @@ class MapTuningTrainer(Trainer):
         """Compute the loss, at scored places alone where it is ours; see ``transformers.Trainer.compute_loss``."""
         loss = self.objective.loss
         steps: list[Any] = [] if self.objective.step is None else [self.objective.step]
-        steps += [side.step for _, side in self._sides()]
+        steps += [side.step for _, side in self.side_modules.named()]
         with ExitStack() as around:
             if loss is not None:
                 around.enter_context(loss.scoring(self.model, inputs["labels"]))
@@ -219,14 +213,16 @@ class MapTuningTrainer(Trainer):
             hook: Any = self._find_hook()
             added = [around.enter_context(step(self.model, hook, inputs)) for step in steps]
             value, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
-            # Of accumulated batches Trainer adds up losses that are parts of one mean already.
-            parts = self.args.gradient_accumulation_steps if self._is_part(inputs, *args, **kwargs) else 1
+            # Of accumulated batches Trainer adds up losses that are parts of one mean already; an evaluation has none.
+            is_part = model.training and self._is_part(inputs, *args, **kwargs)
+            parts = self.current_gradient_accumulation_steps if is_part else 1
             for more in (each(outputs) for each in added):
                 value = value if more is None else value + more.to(value.device) / parts
         return (value, outputs) if return_outputs else value
 
     def _is_part(self, inputs: dict[str, Any], num_items_in_batch: Any = None) -> bool:
-        return num_items_in_batch is not None and (self.model_accepts_loss_kwargs or self.compute_loss_func is not None)
+        """Return whether Trainer leaves a loss as it is, and does not divide it by how many batches are accumulated."""
+        return self.compute_loss_func is not None or (num_items_in_batch is not None and self.model_accepts_loss_kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Evaluate with the plugin attached; see ``transformers.Trainer.evaluate``."""
@@ -375,24 +371,33 @@ class MapTuningTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         # With what only a run that is resumed needs, so that a plugin that is saved has no part of it.
         if self.args.should_save:
-            for name, side in self._sides():
-                side.save(Path(output_dir) / f"{name}.safetensors")
+            self.side_modules.save(output_dir)
         super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         self.plugin.mapping.load(Path(resume_from_checkpoint) / MAPPING_NAME)
-        for name, side in self._sides():
-            side.load(Path(resume_from_checkpoint) / f"{name}.safetensors")
+        self.side_modules.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         best = Path(str(self.state.best_model_checkpoint))
         self.plugin.mapping.load(best / MAPPING_NAME)
-        for name, side in self._sides():
-            if not self.args.save_only_model:
-                side.load(best / f"{name}.safetensors")
+        if not self.args.save_only_model:
+            self.side_modules.load(best)
 
-    def _sides(self) -> list[tuple[str, Any]]:
-        return list(self.side_modules.items())
+
+def _check_auxiliary(auxiliary: Mapping[str, SideModule], objective: str) -> None:
+    taken = _RESERVED | {objective}
+    for name, loss in auxiliary.items():
+        if not isinstance(name, str) or not name.isidentifier() or name in taken or hasattr(SideModules(), name):
+            raise TrainingError(
+                "auxiliary: expected names that files of a checkpoint may have, such as 'relations', found "
+                f"{name!r:.80}."
+            )
+        if not isinstance(loss, SideModule):
+            raise TrainingError(
+                f"auxiliary: expected a SideModule of the name {name!r:.80}, such as RelationDecoding(...), found a "
+                f"{type(loss).__name__}."
+            )
 
 
 def _form(plugin: KnowledgePlugin) -> Form:

@@ -102,6 +102,18 @@ def test_an_entity_says_nothing_of_itself():
     assert composed.vectors.tolist() == [[2.0, 3.0]]
 
 
+def test_nothing_is_composed_from_a_vector_of_ones_own_also_not_by_its_relations():
+    vectors = {f"x:{i}": v for i, v in enumerate(torch.randn(6, DIM, generator=torch.Generator().manual_seed(0)))}
+    triples = [("x:0", "r", "x:1"), ("x:1", "r", "x:2"), ("x:3", "r", "x:0"), ("x:4", "s", "x:5"), ("x:5", "t", "x:0")]
+    triples += [("x:2", "t", "x:3")]
+    composed = compose_vectors(knowledge_base(vectors), triples, ["x:0", "x:4", "x:2"])
+    for entity_id, vector in zip(composed.ids, composed.vectors, strict=True):
+        without = {i: v for i, v in vectors.items() if i != entity_id}
+        assert torch.allclose(vector, compose_vectors(knowledge_base(without), triples, [entity_id]).vectors[0])
+    # Of its one relation nothing else tells how far it leads.
+    assert (composed.ids, composed.missing) == (["x:0", "x:2"], ["x:4"])
+
+
 def test_a_triple_that_is_there_twice_counts_once():
     triples = [Triple("x:new", "in", "x:styria"), ("x:new", "in", "x:styria"), ("x:new", "in", "x:tyrol")]
     composed = compose_vectors(knowledge_base(KB), triples, relations={"in": [0.0, 0.0]})
@@ -149,16 +161,24 @@ def test_the_knowledge_base_reaches_what_its_embedding_never_saw():
     assert [countries[known[n]] for n in nearest] == [countries[i] for i in composed.ids]
 
 
-@pytest.mark.parametrize("triple", [("x:1", "in"), "x:1", ("x:1", "in", 3), None, ("a", "b", "c", "d")])
-def test_what_is_no_triple(triple):
-    with pytest.raises(KnowledgeBaseError, match="expected triples of three texts, found"):
-        compose_vectors(knowledge_base(KB), [triple])
-
-
 @pytest.mark.parametrize("vector", [[1.0], [[1.0, 2.0]], [1.0, float("nan")]])
 def test_vectors_of_relations_that_do_not_fit(vector):
     with pytest.raises(KnowledgeBaseError, match=r"relations: expected a finite vector \[2\] of 'in'"):
         compose_vectors(knowledge_base(KB), [("x:new", "in", "x:graz")], relations={"in": vector})
+
+
+@pytest.mark.parametrize("vector", ["far", None, {"x": 1}, [[1.0], [1.0, 2.0]]])
+def test_what_is_no_vector_of_a_relation(vector):
+    with pytest.raises(KnowledgeBaseError, match="relations: expected a finite vector"):
+        compose_vectors(knowledge_base(KB), [("x:new", "in", "x:graz")], relations={"in": vector})
+    with pytest.raises(KnowledgeBaseError, match="relations: expected a vector by relation, found"):
+        compose_vectors(knowledge_base(KB), [("x:new", "in", "x:graz")], relations=[vector])
+
+
+@pytest.mark.parametrize("vector", [torch.ones(2, dtype=torch.bfloat16), torch.ones(2, requires_grad=True), (1, 1)])
+def test_vectors_of_relations_come_in_any_kind_of_numbers(vector):
+    composed = compose_vectors(knowledge_base(KB), [("x:new", "in", "x:graz")], relations={"in": vector})
+    assert composed.vectors.tolist() == [[0.0, -1.0]]
 
 
 def test_vectors_of_other_relations():

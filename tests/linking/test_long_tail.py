@@ -225,6 +225,11 @@ def test_attached(kb, every, model, wordpiece):
         ({"frequency": {}, "threshold": "median"}, "threshold: expected 'mean' or a number"),
         ({"frequency": {}, "threshold": -1}, "threshold: expected"),
         ({"frequency": {}, "threshold": float("nan")}, "threshold: expected"),
+        ({"frequency": {}, "threshold": None}, "threshold: expected"),
+        ({"frequency": {}, "rarer_than": "50"}, "rarer_than: expected a number above 0, found '50'"),
+        ({"frequency": {}, "rarer_than": 0}, "rarer_than: expected"),
+        ({"frequency": {}, "rarer_than": float("nan")}, "rarer_than: expected"),
+        ({"encode": "all-MiniLM-L6-v2"}, "encode: expected a function, found 'all-MiniLM-L6-v2'"),
     ],
 )
 def test_wrong_arguments(kb, every, arguments, message):
@@ -243,6 +248,33 @@ def test_an_encoder_that_gives_something_else_for_vectors(kb, every, vectors):
         LongTailLinker(every, kb, encode=lambda texts: vectors)([TEXT])
 
 
+@pytest.mark.parametrize(
+    "vectors", [None, ["x"] * 4, [[1.0]] * 3 + [[1.0, 2.0]], [object()] * 4, [torch.ones(1), None]]
+)
+def test_an_encoder_that_gives_no_numbers(kb, every, vectors):
+    with pytest.raises(LinkingError, match=r"encode: expected finite vectors \[4, dim\]"):
+        LongTailLinker(every, kb, encode=lambda texts: vectors)([TEXT])
+
+
+def test_vectors_come_in_any_kind_of_numbers(kb, every):
+    expected = LongTailLinker(every, kb, encode=letters).judge([TEXT])
+    for kind in (np.array, torch.tensor, lambda each: [torch.tensor(row, dtype=torch.float32) for row in each]):
+        assert LongTailLinker(every, kb, encode=lambda texts, kind=kind: kind(letters(texts))).judge([TEXT]) == expected
+
+
+def test_counts_that_are_none(kb, every):
+    for counts in ({"geo:york": None}, {"geo:york": "many"}):
+        with pytest.raises(LinkingError, match=r"frequency: expected numbers by entity, found .* of 'geo:york'"):
+            LongTailLinker(every, kb, frequency=counts)([TEXT])
+        with pytest.raises(LinkingError, match=r"connectivity: expected numbers by entity, found .* of 'geo:york'"):
+            LongTailLinker(every, kb, connectivity=counts)([TEXT])
+
+
+def test_one_text_is_no_list_of_texts(every):
+    with pytest.raises(LinkingError, match=r"expected a list of texts, found one text. Type: \[text\]"):
+        count_entities(every, TEXT)
+
+
 def test_a_linker_that_breaks_its_word(kb):
     with pytest.raises(LinkingError, match="a linker gives a list of mentions for each text"):
         LongTailLinker(lambda texts: [], kb, frequency={})(["York"])
@@ -254,3 +286,8 @@ def test_a_linker_that_breaks_its_word(kb):
 def test_limits_below_one(limit):
     with pytest.raises(LinkingError, match=f"{limit}: expected a number from 1 up, found 0"):
         count_neighbours(RING, **{limit: 0})
+
+
+def test_one_id_is_no_list_of_ids():
+    with pytest.raises(LinkingError, match="entities: expected a list of ids, found the text 'x:3'"):
+        count_neighbours(RING, "x:3")

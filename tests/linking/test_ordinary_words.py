@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from knowledge_plugin import Entity, KnowledgeBase
+from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.linking import DictionaryLinker, ordinary_words
 
 NAMES = ["Reading", "Nice", "York", "Of", "aspirin", "Aspirin", "New York", "東京", "Mobile"]
@@ -39,3 +41,8 @@ def test_what_is_found_is_not_linked():
     words = ordinary_words(kb, iter(["so nice"] * 5))
     assert DictionaryLinker(kb, stop_words=words)(["Nice"]) == [[]]
     assert DictionaryLinker(kb)(["Nice"]) != [[]]
+
+
+def test_one_text_is_no_list_of_texts():
+    with pytest.raises(LinkingError, match=r"expected a list of texts, found one text. Type: \[text\]"):
+        ordinary_words(knowledge_base(), "so nice")

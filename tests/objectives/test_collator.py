@@ -5,6 +5,7 @@ import torch
 
 from knowledge_plugin import KnowledgePlugin, Mention
 from knowledge_plugin.errors import TrainingError
+from knowledge_plugin.methods.map_tuning.training import OBJECTIVES
 from knowledge_plugin.objectives.collator import TaskCollator
 from tests import tiny
 from tests.contract.architectures import build
@@ -55,6 +56,20 @@ def test_given_mentions_beat_the_linker(attached):
         {"text": TEXTS[1], "mentions": [], "label": 1},
     ]
     assert virtual(TaskCollator(attached)(rows)) == 1
+
+
+@pytest.mark.parametrize("objective", ["task", "mention-mlm", "mention-clm", "describe"])
+@pytest.mark.parametrize("part", [{"mentions": []}, {"text": TEXTS[0]}])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_what_some_rows_have_and_others_have_not_is_never_overlooked(objective, part, turn, kb, model, wordpiece):
+    rows = [{"label": 0, "text": TEXTS[1]} | part, {"label": 1, "text": TEXTS[1]}]
+    if "text" in part:
+        del rows[1]["text"]
+    with KnowledgePlugin.for_model(model, kb).attach(model, wordpiece) as attachment:
+        collator = OBJECTIVES[objective].collator(0)
+        collator.use(attachment)
+        with pytest.raises(TrainingError, match=f"1 of 2 rows of a batch have '{next(iter(part))}'"):
+            collator(rows[::turn])
 
 
 def test_pairs(attached):

@@ -48,6 +48,15 @@ def test_it_writes_what_it_has_learned_up_to_the_end(decoder):
     assert decoder.write(states, [[7], [7]], WORDS, end) == [[3, 4], [5, 6]]
     assert decoder.write(states, [[7], [7]], WORDS, None, most=3) == [[3, 4, 1], [5, 6, 1]]
     assert len(decoder.write(states[:1], [[7]], WORDS, None, most=10**6)[0]) == MOST - 1
+    assert len(decoder.write(states[:1], [[7]], WORDS, None)[0]) == MOST - 1  # no text that it learned is cut off
+
+
+def test_writing_leaves_it_in_its_mode(decoder):
+    decoder.train()
+    texts = [decoder.write(torch.ones(1, 2, 8), [[7]], WORDS, None, most=9) for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert decoder.training
+    assert decoder.layers.training
 
 
 def test_frozen_words_get_no_gradient(decoder):

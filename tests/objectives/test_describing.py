@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers import OPTConfig, OPTForCausalLM
 
 from knowledge_plugin import DictionaryLinker
+from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.objectives.describing import Describing, nothing_to_describe, states_at
 from knowledge_plugin.objectives.descriptions import DescribingCollator
 from knowledge_plugin.objectives.scoring import NoLoss
@@ -54,7 +56,9 @@ def test_the_decoder_sees_the_states_of_the_mention_and_nothing_else(name, wordp
         labels = batch.pop("labels")
         outputs = model(**batch)
     last = outputs["hidden_states"][-1]
-    assert states_at(outputs, places).shape == (3, 2, last.shape[-1])
+    expected = [last[row, [first, final]] for row, first, final in places.tolist()]
+    assert torch.equal(states_at(outputs, places, batch["input_ids"]), torch.stack(expected))
+    assert any(first < final for _, first, final in places.tolist())
     loss, elsewhere = added(outputs), torch.ones(last.shape[:2], dtype=torch.bool)
     for row, first, final in places.tolist():
         elsewhere[row, [first, final]] = False
@@ -62,6 +66,54 @@ def test_the_decoder_sees_the_states_of_the_mention_and_nothing_else(name, wordp
     assert torch.equal(added(other), loss)
     assert not torch.equal(added({"hidden_states": [last + torch.randn_like(last)]}), loss)
     assert labels.shape[0] == 3
+
+
+def test_to_tell_leaves_everything_in_its_mode(collator):
+    model, side = build("bert-masked-lm").train(), Describing.of(build("bert-masked-lm"))
+    model.bert.encoder.eval()
+    modes = [module.training for module in (*model.modules(), *side.modules())]
+    told = side.tell(model, collator, [{"text": "she saw Berlin"}, {"text": "the river"}, {"text": ""}], "in")
+    assert [[mention.entity_id for mention, _ in row] for row in told] == [["geo:berlin"], [], []]
+    assert told == side.tell(model, collator, [{"text": "she saw Berlin"}, {"text": "the river"}, {"text": ""}], "in")
+    assert modes == [module.training for module in (*model.modules(), *side.modules())]
+
+
+def test_to_tell_goes_on_from_the_prompt_that_was_learned_and_up_to_the_end(collator, wordpiece, monkeypatch):
+    model, asked = build("bert-masked-lm"), []
+    side, relation = Describing.of(model), "the river and " * 30
+    batch = collator([{"text": "in Berlin", "triples": [["geo:berlin", relation, "spring"]]}])
+    learned = batch["written"][0][batch["labels"][0] == -100].tolist()
+
+    def write(states, prompts, words, end, **options):
+        asked.append(prompts)
+        return [[20] * 30 for _ in prompts]
+
+    monkeypatch.setattr(side.decoder, "write", write)
+    side.tell(model, collator, [{"text": "in Berlin"}], relation)
+    assert asked == [[learned]]
+
+
+def test_states_that_are_not_those_of_the_tokens_are_refused(collator):
+    peft = pytest.importorskip("peft")
+    options = peft.PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=5)
+    model = peft.get_peft_model(build("bert-masked-lm"), options)
+    batch, side = collator(ROWS), Describing.of(model)
+    with side.step(model, None, batch) as added, NoLoss().scoring(model, batch["labels"]):
+        del batch["labels"]
+        outputs = model(**batch)
+    with pytest.raises(TrainingError, match=r"a state for each of 10 tokens, found 15"):
+        added(outputs)
+    with pytest.raises(TrainingError, match="a state for each"):
+        side.tell(model, collator, ROWS)
+
+
+def test_a_model_that_projects_its_last_states(collator):
+    config = OPTConfig(
+        vocab_size=400, hidden_size=32, word_embed_proj_dim=16, num_hidden_layers=1, num_attention_heads=2,
+        ffn_dim=32, max_position_embeddings=64, do_layer_norm_before=False,
+    )  # fmt: skip
+    model = OPTForCausalLM(config).eval()
+    assert len(Describing.of(model).tell(model, collator, ROWS)) == 2
 
 
 @pytest.mark.parametrize(

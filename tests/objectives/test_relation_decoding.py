@@ -51,11 +51,70 @@ def test_it_asks_for_the_pieces_of_names(model, wordpiece, kb):
         torch.testing.assert_close(side.words[asked], words[pieces])
 
 
+def test_a_relation_has_two_directions(model, wordpiece, kb):
+    side = decoding(model, wordpiece, kb, [("x:0", "knows", "x:1"), ("x:2", "knows", "x:3"), ("x:0", "likes", "x:1")])
+    assert side.ways.tolist() == [0, 1, 0, 1, 2, 3]
+    assert side.rows.tolist() == [0, 1, 2, 3, 0, 1]
+    assert len(side.relations) == 4
+
+
+def test_its_loss_is_weighed(model, wordpiece, kb):
+    side = decoding(model, wordpiece, kb, weight=0.25)
+    plugin = KnowledgePlugin.for_model(model, kb)
+    with plugin.attach(model, wordpiece):
+        (hook,) = find_hooks(model)
+        torch.manual_seed(2)
+        chosen = torch.randint(side.examples, (3,))
+        torch.manual_seed(2)
+        with side.train().step(model, hook, {"input_ids": torch.ones(3, 1)}) as added:
+            assert added(None).item() == pytest.approx(0.25 * side(hook, chosen).item())
+
+
+def test_of_an_entity_of_several_tokens_it_reads_their_mean(model, wordpiece, kb):
+    plugin = KnowledgePlugin.for_model(model, kb, method="passage", tokens=2)
+    with plugin.attach(model, wordpiece):
+        (hook,) = find_hooks(model)
+        side, chosen = decoding(model, wordpiece, kb), torch.tensor([0, 5])
+        before, width = side(hook, chosen).item(), side.words.shape[1]
+        mapping = hook.mapping
+        hook.mapping = lambda vectors: mapping(vectors).view(-1, 2, width).flip(1).flatten(1)
+        assert side(hook, chosen).item() == pytest.approx(before)
+        hook.mapping = lambda vectors: mapping(vectors).view(-1, 2, width)[:, :1].repeat(1, 2, 1).flatten(1)
+        assert side(hook, chosen).item() != pytest.approx(before)
+
+
 def test_triples_without_a_name_are_an_error(model, wordpiece, kb):
     with pytest.raises(TrainingError, match="names="):
         decoding(model, wordpiece, kb, names={})
     with pytest.raises(TrainingError, match="weight"):
         decoding(model, wordpiece, kb, weight=0)
+
+
+def test_of_a_blank_name_nothing_is_asked_for(model, wordpiece, kb):
+    side = decoding(model, wordpiece, kb, names={"t:0": " \u200b", "t:1": "opened"})
+    assert side.examples == 3
+    assert bool((side.wanted >= 0).any(1).all())
+    with pytest.raises(TrainingError, match="names="):
+        decoding(model, wordpiece, kb, names={"t:0": " ", "t:1": "\u200b"})
+
+
+def test_entities_must_be_where_they_are_in_the_plugin(model, wordpiece, kb, tmp_path):
+    turned = KnowledgeBase.from_entities(list(kb)[::-1], kb.vectors(range(len(kb))).flip(0), name="turned")
+    same = KnowledgeBase.from_entities(list(kb), kb.vectors(range(len(kb))), name="same")
+    trained(model, kb, wordpiece, tmp_path, decoding(model, wordpiece, same), max_steps=1)[0].train()
+    trainer, _ = trained(model, kb, wordpiece, tmp_path, decoding(model, wordpiece, turned), max_steps=1)
+    with pytest.raises(TrainingError, match=r"RelationDecoding\(model, tokenizer, plugin.knowledge_base"):
+        trainer.train()
+
+
+def test_a_knowledge_base_that_changes_is_looked_at_again(model, wordpiece, kb, tmp_path):
+    trainer, _ = trained(model, kb, wordpiece, tmp_path, decoding(model, wordpiece, kb), max_steps=1)
+    trainer.train()
+    kb.upsert([Entity("x:new", "house")], torch.zeros(1, 8))
+    trainer.train()
+    kb.remove(["x:0"])
+    with pytest.raises(TrainingError, match="is not where it was"):
+        trainer.train()
 
 
 def test_a_plugin_whose_entries_are_no_tokens_is_refused(wordpiece, kb):
@@ -117,10 +176,19 @@ def test_an_evaluation_draws_nothing(model, wordpiece, kb, tmp_path):
     assert len(losses) == 1
 
 
-@pytest.mark.parametrize("name", ["mapping", "model", "a/b", "task"])
-def test_names_that_would_overwrite_a_file_are_refused(name, model, wordpiece, kb, tmp_path):
+@pytest.mark.parametrize("name", ["mapping", "model", "a/b", "task", "training", "keys", 3])
+def test_names_that_no_file_or_module_can_have_are_refused(name, model, wordpiece, kb, tmp_path):
     with pytest.raises(TrainingError, match="auxiliary"):
         MapTuningTrainer(
             model, plugin=KnowledgePlugin.for_model(model, kb), processing_class=wordpiece, train_dataset=ROWS,
             auxiliary={name: decoding(model, wordpiece, kb)},
         )  # fmt: skip
+
+
+def test_what_is_no_loss_of_ours_is_refused(model, wordpiece, kb):
+    for loss in (torch.nn.Linear(1, 1), lambda outputs: 0):
+        with pytest.raises(TrainingError, match="auxiliary: expected a SideModule"):
+            MapTuningTrainer(
+                model, plugin=KnowledgePlugin.for_model(model, kb), processing_class=wordpiece, train_dataset=ROWS,
+                auxiliary={"mine": loss},
+            )  # fmt: skip

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch.utils.data import IterableDataset
 from transformers import BertConfig, BertForMaskedLM, TrainingArguments
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, MapTuningTrainer
 from knowledge_plugin.errors import ArtifactError, SaveError, TrainingError
 from knowledge_plugin.evaluation import shuffled
 from knowledge_plugin.objectives.descriptions import DescribingCollator
+from knowledge_plugin.objectives.side import SideModule
 from knowledge_plugin.training import DescribingTrainer
 from tests import tiny
 
@@ -175,6 +180,43 @@ def test_a_lora_takes_up_what_is_said_and_is_labelled(model, kb, tmp_path):
     assert same(learned, {name: tensor for name, tensor in state(again).items() if "lora_B" in name})
 
 
+def test_the_decoder_is_in_no_adapter(model, kb, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["query"], bias="all"))
+    describing(adapted, kb, tmp_path, max_steps=1, save_strategy="steps", save_steps=1).train()
+    names = load_file(tmp_path / "checkpoint-1" / "adapter_model.safetensors").keys()
+    assert any(name.endswith(".bias") for name in names)
+    assert not any("knowledge" in name for name in names)
+
+
+def test_an_adapter_of_any_name_is_saved_as_often_as_one_likes(model, kb, tmp_path):
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["query"]), adapter_name="towns")
+    run = describing(adapted, kb, tmp_path / "run", max_steps=1)
+    for _ in range(2):
+        run.train()
+        run.save_model(str(tmp_path / "saved"))
+    saved = load_file(tmp_path / "saved" / "towns" / "adapter_model.safetensors")
+    assert same(
+        saved, {n: t.contiguous() for n, t in peft.get_peft_model_state_dict(adapted, adapter_name="towns").items()}
+    )
+    adapted.peft_config["towns"].base_model_name_or_path = "someone/checkpoint"
+    assert 'base_model: "someone/checkpoint"' in run._card()
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["README.md", "towns"]
+
+
+def test_an_adapter_that_trainer_could_not_go_on_from_is_refused(model, kb, tmp_path):
+    peft = pytest.importorskip("peft")
+    model.add_adapter(peft.LoraConfig(r=2, target_modules=["query"]))
+    with pytest.raises(TrainingError, match="get_peft_model"):
+        describing(model, kb, tmp_path)
+
+
+def test_training_data_is_needed(model, kb, tmp_path):
+    with pytest.raises(TrainingError, match="train_dataset"):
+        describing(model, kb, tmp_path, rows=None).train()
+
+
 def test_baking_is_resumed_exactly(model, kb, tmp_path):
     runs = []
     for name, start in (("whole", None), ("resumed", str(tmp_path / "whole" / "checkpoint-2"))):
@@ -184,6 +226,29 @@ def test_baking_is_resumed_exactly(model, kb, tmp_path):
         runs.append((state(adapted), state(run.describing)))
         adapted.unload()
     assert all(same(*each) for each in zip(*runs, strict=True))
+
+
+@pytest.mark.parametrize("baked", [False, True], ids=["probe", "lora"])
+def test_the_best_is_loaded_at_the_end(baked, model, kb, tmp_path, monkeypatch):
+    losses = iter([0.1, 0.5])
+    run = describing(
+        lora(model) if baked else model, kb, tmp_path, max_steps=2, save_strategy="steps", save_steps=1,
+        eval_strategy="steps", eval_steps=1, load_best_model_at_end=True, metric_for_best_model="loss",
+    )  # fmt: skip
+    output = type("Output", (), {"num_samples": 1})
+    monkeypatch.setattr(
+        run,
+        "evaluation_loop",
+        lambda *args, **kwargs: (setattr(output, "metrics", {"eval_loss": next(losses)}), output)[1],
+    )
+    run.train()
+    best, last = (load_file(tmp_path / f"checkpoint-{i}" / "describe.safetensors") for i in (1, 2))
+    assert same(best, state(run.describing))
+    assert not same(best, last)
+    if baked:
+        adapter = load_file(tmp_path / "checkpoint-1" / "adapter_model.safetensors")
+        learned = {name.replace(".default", ""): w for name, w in state(run.model).items() if "lora_" in name}
+        assert same(adapter, learned)
 
 
 def test_of_accumulated_batches_the_loss_is_a_mean(model, kb, tmp_path):
@@ -197,6 +262,38 @@ def test_of_accumulated_batches_the_loss_is_a_mean(model, kb, tmp_path):
             layer.self_attn.dropout = 0.0
         found.append(run.train().training_loss)
     assert found[0] == pytest.approx(found[1], rel=0.05)
+
+
+class Slope(SideModule):
+    """Its loss is its one weight, so that of one step the gradient is 1, however many batches are in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    @contextmanager
+    def step(self, model, hook, inputs):
+        yield lambda outputs: self.weight
+
+
+def test_a_last_step_of_fewer_batches_counts_in_full(model, kb, tmp_path):
+    options = {"max_steps": -1, "num_train_epochs": 1, "gradient_accumulation_steps": 4}  # of 5 batches
+    run = map_tuning(
+        model, kb, tmp_path, optim="sgd", learning_rate=1.0, lr_scheduler_type="constant", max_grad_norm=0, **options
+    )
+    run.side_modules["slope"] = Slope()
+    run.train()
+    assert run.side_modules["slope"].weight.item() == pytest.approx(-2)
+    probe = describing(model, kb, tmp_path, logging_strategy="steps", logging_steps=1, learning_rate=0.0, **options)
+    probe.train()
+    first, last = (entry["loss"] for entry in probe.state.log_history[:2])
+    assert first == pytest.approx(last, rel=0.3)
+
+
+@pytest.mark.parametrize("make", [map_tuning, describing])
+def test_an_evaluation_knows_nothing_of_accumulation_and_drops_nothing(make, model, kb, tmp_path):
+    runs = [make(model, kb, tmp_path, gradient_accumulation_steps=n) for n in (1, 4)]
+    assert len({run.evaluate()["eval_loss"] for run in runs for _ in range(2)}) == 1
 
 
 def test_weights_that_could_not_be_taken_off_are_refused(model, kb, tmp_path):
@@ -223,6 +320,20 @@ def test_rows_of_which_nothing_is_known_are_refused_before_the_first_step(model,
         describing(model, silent, tmp_path / "probe").train()
     with pytest.raises(TrainingError, match="describe"):
         map_tuning(model, silent, tmp_path / "plugin").train()
+
+
+class Stream(IterableDataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def test_a_stream_of_which_nothing_is_known_is_refused_at_the_end(model, kb, tmp_path):
+    describing(model, kb, tmp_path, rows=Stream(KNOWN)).train()
+    with pytest.raises(TrainingError, match="description"):
+        describing(model, kb, tmp_path, rows=Stream([{"text": "the river opened"}] * 40)).train()
 
 
 def test_a_folder_that_cannot_be_written(model, kb, tmp_path):
