@@ -20,9 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
-# Before Trainer loads peft, and peft bitsandbytes: after it PyKEEN cannot be loaded.
-import pykeen.training  # noqa: F401
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
 from rich.console import Console

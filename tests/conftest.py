@@ -14,8 +14,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the loopback Hub takes LFS uploads
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-# Part of PyKEEN; it must be loaded before bitsandbytes, which peft loads, or not at all in this process.
-import class_resolver.contrib.torch  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings

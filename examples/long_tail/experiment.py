@@ -11,8 +11,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
-# Before Trainer loads peft, and peft bitsandbytes: after it PyKEEN cannot be loaded.
-import pykeen.training  # noqa: F401
 from transformers import BertForSequenceClassification, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
 from examples.long_tail.checkpoint import make_tokenizer, train_checkpoint

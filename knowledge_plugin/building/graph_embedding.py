@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from knowledge_plugin.errors import KnowledgeBaseError, MissingDependencyError
+from knowledge_plugin.building.pykeen_import import import_pykeen
+from knowledge_plugin.errors import KnowledgeBaseError
 from knowledge_plugin.knowledge_base.triples import checked_triples
 
 _RANKED_TOGETHER = 256  # held-out triples, each against all entities
@@ -128,21 +129,13 @@ def embed_and_measure_graph(
         KnowledgeBaseError: As there, or too few triples to hold any out.
     """
     unique = _unique(triples)
-    try:
-        from pykeen.evaluation import RankBasedEvaluator
-        from pykeen.models import model_resolver
-        from pykeen.stoppers import EarlyStopper, NopStopper
-        from pykeen.training import SLCWATrainingLoop
-        from pykeen.triples import TriplesFactory
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != "pykeen":
-            raise
-        raise MissingDependencyError("kge", "pykeen") from error
-    except KeyError as error:  # its table of optimizers holds each name once, and bitsandbytes repeats torch's
-        raise KnowledgeBaseError(
-            "PyKEEN cannot be loaded once bitsandbytes is, which peft and quantised models bring along. Embed in a "
-            "process of its own, or type before anything else: import pykeen.training"
-        ) from error
+    import_pykeen()
+    from pykeen.evaluation import RankBasedEvaluator
+    from pykeen.models import model_resolver
+    from pykeen.stoppers import EarlyStopper, NopStopper
+    from pykeen.training import SLCWATrainingLoop
+    from pykeen.triples import TriplesFactory
+
     try:
         model_resolver.lookup(model)
     except KeyError as error:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +8,6 @@ import torch
 from knowledge_plugin.building import embed_graph
 from knowledge_plugin.errors import KnowledgeBaseError, MissingDependencyError
 
-ROOT = Path(__file__).parents[2]
 # Two groups of nodes, each a ring around a hub of its own.
 TRIPLES = [(f"{hub}{i}", relation, f"{hub}{(i + 1) % 12}") for hub in "ab" for i in range(12) for relation in ("next",)]
 TRIPLES += [(f"{hub}{i}", "in", hub) for hub in "ab" for i in range(12)]
@@ -58,19 +55,3 @@ def test_without_pykeen_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pykeen.models", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'knowledge-plugin\[kge\]'"):
         embed()
-
-
-def test_after_bitsandbytes_it_says_what_to_do():
-    pytest.importorskip("bitsandbytes")
-    code = """
-import torch, bitsandbytes
-from knowledge_plugin.building import embed_graph
-from knowledge_plugin.errors import KnowledgeBaseError
-try:
-    embed_graph([("a", "r", "b")], dim=2)
-except KnowledgeBaseError as error:
-    assert "import pykeen.training" in str(error)
-else:
-    raise AssertionError("PyKEEN has learned to live with bitsandbytes: this error can go")
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
