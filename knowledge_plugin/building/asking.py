@@ -32,7 +32,9 @@ def answers(
         template: Says where an answer ends.
         options: Of ``model.generate``; with ``num_return_sequences=k`` there are k answers for each input.
     """
-    batch = _padded([_input_ids(tokenizer, text, template) for text in inputs], _pad_id(tokenizer), left=True)
+    # What is continued ends where its continuation begins; what an encoder reads begins at its first position.
+    left = template.kind == "causal"
+    batch = _padded([_input_ids(tokenizer, text, template) for text in inputs], _pad_id(tokenizer), left=left)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with _reading(model):
         written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
