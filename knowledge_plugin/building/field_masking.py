@@ -97,7 +97,7 @@ class Template:
         return MaskedText(self.prefix + " ".join(parts), " ".join([*target, SENTINEL.format(len(target))]))
 
     def answer(self, text: str) -> str:
-        """Return the field that a model wrote, of a text without special tokens.
+        """Return the field that a model wrote, of a text without special tokens; nothing if the next field comes first.
 
         Example:
             >>> Template("causal").answer(" it gets wet\\nplausibility: 1.0")
@@ -108,7 +108,7 @@ class Template:
             # Tokenizers that know no line ends write the next field on the same line, some with blanks before signs.
             for name in FIELDS:
                 announced = r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", getattr(self, name))))
-                text = re.split(rf"\s{announced}", text, maxsplit=1)[0] if announced else text
+                text = re.split(rf"(?:^|\s){announced}", text, maxsplit=1)[0] if announced else text
         return " ".join(text.split())
 
 
