@@ -32,13 +32,21 @@ def answers(
         inputs: Of :meth:`Template.masked`, with one field asked for.
         template: Says where an answer ends.
         options: Of ``model.generate``; with ``num_return_sequences=k`` there are k answers for each input.
+
+    Raises:
+        RecordError: The model does not take these options, or an input is longer than it reads.
     """
     # What is continued ends where its continuation begins; what an encoder reads begins at its first position.
     left = template.kind == "causal"
-    batch = _padded([_input_ids(tokenizer, text, template) for text in inputs], _pad_id(tokenizer), left=left)
+    rows = [_input_ids(tokenizer, text, template) for text in inputs]
+    _check_length(model, rows, (options.get("max_new_tokens") or 0) if left else 0)
+    batch = _padded(rows, _pad_id(tokenizer), left=left)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with _reading(model):
-        written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
+        try:
+            written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
+        except ValueError as error:  # what transformers says of options
+            raise RecordError(f"generation: {type(model).__name__} cannot generate with {options}: {error}") from error
     if template.kind == "causal":
         written = written[:, batch["input_ids"].shape[1] :]
         rows = written.tolist()
@@ -65,12 +73,14 @@ def likelihoods(
     """Return for each target the log-probability of its tokens and how many they are; sentinels do not count.
 
     Raises:
-        RecordError: The model gives no numbers: where half a precision overflows, everything becomes NaN.
+        RecordError: The model gives no numbers (where half a precision overflows, everything becomes NaN), or a text is
+            longer than it reads.
     """
     if template.kind == "causal":
         continued = [_continued(tokenizer, text) for text in texts]
         sources = [source for source, _ in continued]
         pairs = [[*source, *target] for source, target in continued]
+        _check_length(model, pairs)
         batch = _padded(pairs, _pad_id(tokenizer), left=False)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, _IGNORED)
         for row, source in enumerate(sources):
@@ -80,7 +90,9 @@ def likelihoods(
             logits = model(**{n: t.to(model.device) for n, t in batch.items()}).logits[:, :-1]
     else:
         targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
-        batch = _padded([_input_ids(tokenizer, text.input, template) for text in texts], _pad_id(tokenizer), left=False)
+        sources = [_input_ids(tokenizer, text.input, template) for text in texts]
+        _check_length(model, [*sources, *targets])
+        batch = _padded(sources, _pad_id(tokenizer), left=False)
         wanted = _padded(targets, _IGNORED, left=False)["input_ids"]
         with _reading(model):
             # Labels of padding are ignored; the decoder's own inputs are made of them by the model.
@@ -125,6 +137,17 @@ def _continued(tokenizer: PreTrainedTokenizerBase, text: MaskedText) -> tuple[li
     ends = [end for _, end in encoded["offset_mapping"][: len(ids)]]
     start = next((i for i, end in enumerate(ends) if end > len(text.input)), len(ids))
     return ids[:start], ids[start:]
+
+
+def _check_length(model: PreTrainedModel, rows: Sequence[Sequence[int]], more: int = 0) -> None:
+    """Raise :class:`RecordError` where a model has no place for a token; on a GPU that would end the process."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(most, int) and 0 < most < (longest := max(map(len, rows)) + more):
+        rest = f" with the {more} of max_new_tokens" if more else ""
+        raise RecordError(
+            f"{type(model).__name__}: expected texts of at most {most} tokens, found a record of {longest}{rest}. "
+            "Leave it out, or make its texts shorter."
+        )
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-from knowledge_plugin.building.records import FIELDS, Record
+from knowledge_plugin.building.records import FIELDS, Record, checked
 from knowledge_plugin.errors import RecordError
 
 SENTINEL = "<extra_id_{}>"
@@ -145,7 +145,7 @@ def training_examples(
         ``Seq2SeqTrainer``, or joined, with the input's labels at -100, for a causal model.
 
     Raises:
-        RecordError: Something in ``ask`` that is no field, or a share outside of 0 to 1.
+        RecordError: Something in ``ask`` that is no field, a share outside of 0 to 1, or something that is no record.
 
     Example:
         >>> list(training_examples([Record("it rains", inference="it gets wet")], seed=3, ask=["inference"]))
@@ -156,7 +156,7 @@ def training_examples(
     template = template or Template("seq2seq")
     fixed = None if ask is None else _checked(ask)
     rng = random.Random(seed)
-    for record in records:
+    for record in checked(records):
         known = record.known
         masked = _choose(known, rng) if fixed is None else [name for name in fixed if name in known]
         show = [name for name in known if name not in masked and rng.random() >= left_out]

@@ -94,6 +94,8 @@ def test_what_cannot_be_asked():
         Template("causal").masked(FULL, [])
     with pytest.raises(RecordError, match="left_out"):
         list(training_examples([FULL], 0, left_out=2))
+    with pytest.raises(RecordError, match=r"Type: Record\("):
+        list(training_examples(["it rains"], 0))
     with pytest.raises(RecordError, match=r"Type: Template\('causal'\)"):
         template_for(models.causal(), models.tokenizer(), Template("seq2seq"))
     with pytest.raises(RecordError, match="found no <extra_id_0>"):

@@ -84,8 +84,20 @@ def test_the_field_is_the_mean_of_its_values_of_all_that_the_record_says(monkeyp
 def test_who_judges_must_be_known():
     with pytest.raises(RecordError, match="Pass name="):
         judge_records(models.causal(), models.tokenizer(), RECORDS, progress=False)
-    with pytest.raises(RecordError, match="'evidence' or 'field'"):
+    with pytest.raises(RecordError, match="by: expected 'evidence' or 'field'"):
         judge_records(models.causal(), models.tokenizer(), RECORDS, "gut", name="critic")
+
+
+@pytest.mark.parametrize("make", [models.causal, models.seq2seq])
+def test_what_cannot_be_judged(make):
+    def judge(records, **options):
+        return judge_records(make(), models.tokenizer(), records, name="critic", progress=False, **options)
+
+    with pytest.raises(RecordError, match="batch_size: expected a number from 1 up, found 0"):
+        judge(RECORDS, batch_size=0)
+    for ask in (judge, lambda records: filter_records(records, 0.5)):
+        with pytest.raises(RecordError, match=r"Type: Record\("):
+            ask([{"context": "it rains"}])
 
 
 @settings(max_examples=40, deadline=None)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from knowledge_plugin.building.readers.fields import check_bounds
 from knowledge_plugin.building.readers.tables import csv_rows, parquet_rows, parse_object
 from knowledge_plugin.building.readers.text import read_lines
-from knowledge_plugin.building.records import FIELDS, ROW, TEXT_FIELDS, Record, fact_of, types_of
+from knowledge_plugin.building.records import FIELDS, ROW, TEXT_FIELDS, Record, checked, fact_of, types_of
 from knowledge_plugin.errors import ReaderError, RecordError
 from knowledge_plugin.knowledge_base.entity import Entity
 
@@ -106,7 +106,7 @@ def entities_from_records(
         counts before one that was generated, and of these the most plausible.
 
     Raises:
-        RecordError: No record makes an entity.
+        RecordError: No record makes an entity, or something is no record.
         ReaderError: A description that is too long.
 
     Example:
@@ -121,7 +121,7 @@ def entities_from_records(
     """
     found: dict[str, dict[str, Record]] = {}
     total = without = 0
-    for record in records:
+    for record in checked(records):
         total += 1
         name = record.context if names is None or record.context is None else names(record.context)
         if record.inference is None or not name or not name.strip():

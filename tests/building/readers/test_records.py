@@ -99,6 +99,8 @@ def test_what_two_say_counts_once_and_the_writer_first():
 def test_nothing_to_make_entities_of():
     with pytest.raises(RecordError, match="found none among 1"):
         entities_from_records([Record(context="alone")])
+    with pytest.raises(RecordError, match=r"Type: Record\("):
+        entities_from_records([{"context": "rain", "inference": "wet"}])
 
 
 @pytest.mark.parametrize("name", ["facts.jsonl", "facts.csv", "facts.parquet"])
