@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -185,6 +184,7 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
 
     Example:
         >>> from knowledge_plugin.building.readers import read_records
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "facts.jsonl")
         >>> write_records(path, [Record(context="it rains", inference="it gets wet")])
         1
@@ -196,18 +196,17 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
     path = Path(path)
     if (write := _WRITERS.get(path.suffix.lower())) is None:
         raise RecordError(f"{path}: expected a file that ends in {', '.join(_WRITERS)}, found {path.suffix!r}.")
-    beside: str | None = None
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        # Not a temporary file, which nobody but its owner could read, also in its place.
+        with open(beside, "wb") as file:
             count = write(file, checked(records))
-        os.replace(beside, path)
+        beside.replace(path)
     except (OSError, pa.ArrowException) as error:
         raise SaveError(f"could not write {path}: {error}. What stood there before is untouched.") from error
     finally:
-        if beside is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(beside)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     return count
 
 
