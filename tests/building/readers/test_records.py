@@ -65,6 +65,16 @@ def test_a_column_that_is_none_of_a_record(tmp_path):
         list(read_records(write(tmp_path, "a.jsonl", "{}"), columns={"label": "name"}))
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_a_column_that_is_nowhere_is_not_left_out_silently(tmp_path, name):
+    path = tmp_path / name
+    write_records(path, [Record("rain", "then", "wet"), Record("snow")])
+    renamed = {"context": "context", "inference": "query"}  # as good as any other name
+    assert [record.inference for record in read_records(path, columns=renamed)] == ["then", None]
+    with pytest.raises(ReaderError, match=r"expected a column 'relation', which columns=\{...\} calls query"):
+        list(read_records(path, columns={"query": "relation"}))
+
+
 def test_an_entity_for_each_context():
     zorva, melin = entities_from_records(FACTS)
     assert (zorva.id, zorva.label) == ("record:Zorva is wet", "Zorva is wet")
