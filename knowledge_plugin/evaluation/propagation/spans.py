@@ -200,7 +200,9 @@ class SpanScorer:
                         f"the text {text!r:.80} has {len(spans)} tokens: expected at most {self._limit}. Leave the row "
                         "out, or give a larger max_length if the model reads more."
                     )
-                shorter = context[: ends[len(ends) - excess - 1]].rstrip() + " " if excess < len(ends) else ""
+                # Several tokens may be parts of one character: it goes as a whole, so that something always does.
+                kept = [b for b in ends[: max(0, len(ends) - excess)] if b < ends[-1]]
+                shorter = context[: kept[-1]].rstrip() + " " if kept else ""
                 # Once more, since what is cut in two may be more tokens than before.
                 again, _ = self._encoded([filled[i]._replace(context=shorter)], tokenizer)
                 found.append(again[0])

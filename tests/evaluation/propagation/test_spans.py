@@ -143,6 +143,16 @@ def test_a_context_that_does_not_fit_is_cut_and_the_sentence_is_not(make):
         scorer([Filled("1 2 3 4 5 6 7 8 9 0 a b c d e f g h", "berlin", " stops")])
 
 
+@pytest.mark.parametrize("sign", ["😀", "東。", "é"])
+def test_a_context_may_end_in_a_character_of_several_tokens(sign):
+    tokenizer = tiny.tokenizer("byte_bpe")
+    scorer = SpanScorer(gpt(tokenizer), tokenizer, max_length=20)
+    found = [scorer([Filled("a train to", "paris", " .", f"{'x ' * length}{sign} ")]) for length in range(16)]
+    assert {int(each.tokens[0]) for each in found} == {1}
+    assert [each.cut for each in found] == sorted(each.cut for each in found)
+    assert (found[0].cut, found[-1].cut) == (0, 1)
+
+
 def test_a_blank_that_comes_first_is_refused_by_a_decoder_alone():
     tokenizer = tiny.tokenizer("unigram")  # whose texts begin with no token of their own
     first = Filled("", "paris", " is a town")
