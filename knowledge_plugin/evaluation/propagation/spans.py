@@ -158,8 +158,7 @@ class SpanScorer:
                 found.append(_Sequence(owner, features, places, [labels[i] for i in places], labels))
             return found, cut
         for owner, (features, spans, (begin, end)) in enumerate(encoded):
-            # A token may take the blank before a span with it.
-            places = [i for i, (a, b) in enumerate(spans) if a < b and a < end and b > begin]
+            places = _places(spans, begin, end)
             ids = features["input_ids"]
             _check(places, filled[owner])
             if self.kind == "causal":
@@ -247,6 +246,18 @@ class SpanScorer:
 def _padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:
     longest = max(map(len, rows))
     return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+
+
+def _places(spans: Sequence[tuple[int, int]], begin: int, end: int) -> list[int]:
+    """Return which tokens are a span, with the blank before it: that is a part of its first token, or one of its own.
+
+    What costs one span a token must cost it every span: options would else be compared with and without their blank.
+    """
+    places = [i for i, (a, b) in enumerate(spans) if a < b and a < end and b > begin]
+    # Offsets of a blank are its own, or, where blanks are trimmed off, empty; so are those of special tokens, at 0.
+    while begin and places and places[0] and spans[places[0] - 1] in ((begin - 1, begin), (begin, begin)):
+        places.insert(0, places[0] - 1)
+    return places
 
 
 def _shifted(filled: Filled, place: tuple[int, int]) -> list[Mention]:

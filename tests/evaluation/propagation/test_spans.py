@@ -83,6 +83,21 @@ def test_a_decoder_counts_the_tokens_of_the_span_alone(family):
         assert tokens == len(places)
 
 
+@pytest.mark.parametrize(("family", "span", "count"), [("unigram", "99", 3), ("byte_bpe", "東", 4)])
+def test_a_blank_that_is_a_token_of_its_own_counts(family, span, count):
+    tokenizer = tiny.tokenizer(family)
+    model = gpt(tokenizer)
+    for context in ("", "the river "):
+        scores = SpanScorer(model, tokenizer)([Filled("a train to", span, "", context)])
+        ids, before = (tokenizer(context + text)["input_ids"][:-1] for text in (f"a train to {span}", "a train to"))
+        assert ids[: len(before)] == before
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        expected = sum(float(logits[i - 1, ids[i]]) for i in range(len(before), len(ids)))
+        assert scores.log_prob[0] == pytest.approx(expected, abs=1e-4)
+        assert scores.tokens.tolist() == [count]
+
+
 def test_what_stands_behind_the_blank_is_nothing_to_a_decoder():
     tokenizer = tiny.tokenizer("byte_bpe")
     scorer = SpanScorer(gpt(tokenizer), tokenizer)
