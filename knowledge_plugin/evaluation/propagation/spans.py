@@ -125,7 +125,7 @@ class SpanScorer:
 
         Raises:
             EvaluationError: A sentence is longer than the model reads, or nothing stands before a span that a decoder
-                could predict it from.
+                could predict it from, or the model gives no number.
         """
         scores = SpanScores(np.zeros(len(filled)), np.zeros(len(filled), dtype=np.int64))
         for start in range(0, len(filled), _AT_A_TIME):
@@ -139,7 +139,18 @@ class SpanScorer:
                 for each, log_prob in zip(batch, self._run(batch), strict=True):
                     scores.log_prob[start + each.owner] += log_prob
                     scores.tokens[start + each.owner] += len(each.targets)
+        self._check_numbers(filled, scores)
         return scores
+
+    def _check_numbers(self, filled: Sequence[Filled], scores: SpanScores) -> None:
+        """See that no score is NaN: no answer would be right, since nothing is likelier than that, and nobody told."""
+        if len(wrong := np.isnan(scores.log_prob).nonzero()[0]):
+            each = filled[wrong[0]]
+            raise EvaluationError(
+                f"{type(bare_model(self._model)).__name__}: expected a probability of {each.span!r:.40} after "
+                f"{each.before!r:.80}, found NaN, in {len(wrong)} of {len(filled)} texts. Half a precision overflows "
+                "in some models. Type: model.float(), or load it with dtype=torch.bfloat16"
+            )
 
     # ---- as tokens -----------------------------------------------------------------------------------------------
 

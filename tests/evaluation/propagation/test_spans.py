@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from knowledge_plugin.errors import EvaluationError
-from knowledge_plugin.evaluation.propagation import Filled, SpanScorer
+from knowledge_plugin.evaluation.propagation import Filled, SpanScorer, spans
+from knowledge_plugin.linking.mention import Mention
 from tests import tiny
 
 # Spans of several tokens, at several places, in contexts of several lengths.
@@ -175,6 +176,39 @@ def test_a_blank_that_comes_first_is_refused_by_a_decoder_alone():
         SpanScorer(gpt(tokenizer), tokenizer)([first])
     words = tiny.tokenizer("wordpiece")
     assert SpanScorer(bert(words), words)([first]).tokens.tolist() == [1]
+
+
+def test_a_model_that_gives_no_numbers_is_not_one_that_is_wrong():
+    tokenizer = tiny.tokenizer("wordpiece")
+    model = gpt(tokenizer)
+    with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(torch.nan)
+    with pytest.raises(EvaluationError, match=r"found NaN, in 3 of 3 texts.* Type: model.float\(\)"):
+        SpanScorer(model, tokenizer)(TEXTS)
+
+
+def test_many_texts_are_scored_as_few(monkeypatch):
+    tokenizer = tiny.tokenizer("wordpiece")
+    scorer = SpanScorer(bert(tokenizer), tokenizer)
+    together = scorer(TEXTS)
+    monkeypatch.setattr(spans, "_AT_A_TIME", 2)
+    apart = scorer(TEXTS)
+    assert apart.log_prob == pytest.approx(together.log_prob, abs=1e-4)
+    assert apart.tokens.tolist() == together.tokens.tolist()
+
+
+def test_mentions_on_both_sides_of_a_blank_stand_where_they_stood():
+    tokenizer = tiny.tokenizer("wordpiece")
+    sentence = Filled("Paris and", "the harbour", " of Berlin", "It is old. ", ((0, 5), (13, 19)))
+    sentence = sentence._replace(mentions=tuple(Mention(*place, "x") for place in sentence.mentions))
+    seen = []
+
+    def recording(texts, mentions, **options):
+        seen.extend(text[m.start : m.end] for text, found in zip(texts, mentions, strict=True) for m in found)
+        return tokenizer(texts, **options)
+
+    SpanScorer(bert(tokenizer), tokenizer)([sentence, sentence._replace(context="")], recording)
+    assert seen == ["Paris", "Berlin"] * 2
 
 
 def test_models_and_tokenizers_that_will_not_do(with_sentinels):
