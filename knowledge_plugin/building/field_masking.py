@@ -197,10 +197,13 @@ def template_for(model: Any, tokenizer: Any, template: Template | None = None) -
         )
     if kind == "seq2seq":
         unknown = tokenizer.unk_token_id
-        missing = [s for s in map(SENTINEL.format, range(2)) if tokenizer.convert_tokens_to_ids(s) in (None, unknown)]
+        # Training masks up to all fields, each with a sentinel, and one is behind the last; asking needs two.
+        sentinels = [SENTINEL.format(i) for i in range(len(FIELDS) + 1)]
+        missing = [each for each in sentinels[:2] if tokenizer.convert_tokens_to_ids(each) in (None, unknown)]
         if missing:
             raise RecordError(
                 f"{type(tokenizer).__name__}: expected sentinels among its tokens, found no {missing[0]}. Type: "
-                f"tokenizer.add_special_tokens({{'additional_special_tokens': {missing}}}), and train the model."
+                f"tokenizer.add_special_tokens({{'additional_special_tokens': {sentinels}}}), "
+                "model.resize_token_embeddings(len(tokenizer)), and train the model."
             )
     return template
