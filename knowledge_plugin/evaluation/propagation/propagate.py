@@ -116,6 +116,8 @@ def propagation(
         raise EvaluationError(f"confidence: expected a number between 0 and 1, such as 0.95, found {confidence}.")
     if not isinstance(probes, ProbeSet):
         raise EvaluationError(f"probes: expected read_probes(...) or a ProbeSet, found {type(probes).__name__}.")
+    if embedder is not None and not callable(embedder):
+        raise EvaluationError(f"embedder: expected TextEmbedder() or another one, found {embedder!r:.80}.")
     if there := attachments(model):
         raise EvaluationError(f"{there[0].name!r} is attached to the model. Type: attachment.detach()")
     base = base_tokenizer(tokenizer)

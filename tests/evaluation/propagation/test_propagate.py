@@ -160,6 +160,7 @@ def test_a_method_that_looks_entities_up_by_itself(wordpiece):
         ({"seed": -1}, "seed: expected a whole number from 0 up, found -1"),
         ({"seed": None}, "seed: expected"),
         ({"confidence": 1.0}, "confidence: expected"),
+        ({"embedder": "text"}, r"embedder: expected TextEmbedder\(\) or another one, found 'text'"),
     ],
 )
 def test_arguments_out_of_bounds(tokenizer, options, message):
