@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 from rich.console import Console
@@ -174,13 +175,13 @@ def filter_records(records: Iterable[Record], at_least: float, *, keep_unjudged:
 
 
 def model_name(model: PreTrainedModel) -> str:
-    """Return what a model is called.
+    """Return what a model is called: of a folder its last part alone, since names travel with what is published.
 
     Raises:
         RecordError: It has no name.
     """
     if found := str(getattr(model, "name_or_path", "") or "").strip():
-        return found
+        return (Path(found).resolve().name or found) if Path(found).is_dir() else found
     raise RecordError(
         "name: expected the name of the model, for what it says to be traced to it, found none. Pass name="
     )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import LlamaForCausalLM
 
 from knowledge_plugin.building import Provenance, Record, filter_records, judge_records
 from knowledge_plugin.building import plausibility as module
@@ -86,6 +87,13 @@ def test_who_judges_must_be_known():
         judge_records(models.causal(), models.tokenizer(), RECORDS, progress=False)
     with pytest.raises(RecordError, match="by: expected 'evidence' or 'field'"):
         judge_records(models.causal(), models.tokenizer(), RECORDS, "gut", name="critic")
+
+
+def test_where_a_model_lies_on_this_machine_is_not_told(tmp_path):
+    models.causal().save_pretrained(tmp_path / "critic")
+    model = LlamaForCausalLM.from_pretrained(tmp_path / "critic")
+    (found,) = judge_records(model, models.tokenizer(), RECORDS[:1], progress=False)
+    assert found.provenance.judge == "critic, evidence"
 
 
 @pytest.mark.parametrize("make", [models.causal, models.seq2seq])
