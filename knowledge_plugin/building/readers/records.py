@@ -20,6 +20,7 @@ from knowledge_plugin.building.records import FIELDS, ROW, TEXT_FIELDS, Record, 
 from knowledge_plugin.errors import ReaderError, RecordError
 from knowledge_plugin.knowledge_base.entity import Entity
 
+_EXACT = 2**53  # up to here a float is the whole number that it was
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -215,11 +216,17 @@ def _record(where: str, row: dict[str, Any]) -> Record:
             values["plausibility"] = float(number)
         if isinstance(generated := values.get("generated"), str):
             values["generated"] = _BOOLEANS.get(generated.strip().lower(), generated)
-        if isinstance(seed := values.get("seed"), str):
-            values["seed"] = int(seed)
+        values["seed"] = _whole(values.get("seed"))
         return Record.from_row(values)
     except (RecordError, ValueError) as error:
         raise ReaderError(f"{where}: {error!s:.300}") from error
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number that stands there as a text, or as ``1.0``, which pandas makes of it beside gaps."""
+    if isinstance(value, str):
+        value = float(value) if "." in value else int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
 
 
 def _rank(record: Record) -> tuple[bool, float]:

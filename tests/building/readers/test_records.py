@@ -65,6 +65,22 @@ def test_a_column_that_is_none_of_a_record(tmp_path):
         list(read_records(write(tmp_path, "a.jsonl", "{}"), columns={"label": "name"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "context,by,generated,seed\nrain,t5,True,1.0\nsnow,,,\n"),
+        (
+            "a.jsonl",
+            '{"context": "rain", "by": "t5", "generated": true, "seed": 1.0}\n{"context": "snow", "seed": null}\n',
+        ),
+    ],
+)
+def test_what_pandas_wrote_of_a_column_with_gaps(tmp_path, name, content):
+    assert list(read_records(write(tmp_path, name, content))) == [Record("rain", provenance=BY), Record("snow")]
+    with pytest.raises(ReaderError, match="seed: expected a whole number"):
+        list(read_records(write(tmp_path, name, content.replace("1.0", "1.5"))))
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_a_column_that_is_nowhere_is_not_left_out_silently(tmp_path, name):
     path = tmp_path / name
