@@ -12,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from knowledge_plugin.building.field_masking import SENTINEL, MaskedText, Template
 from knowledge_plugin.building.records import FIELDS
+from knowledge_plugin.errors import RecordError
 
 _IGNORED = -100
 
@@ -31,11 +32,21 @@ def answers(
         inputs: Of :meth:`Template.masked`, with one field asked for.
         template: Says where an answer ends.
         options: Of ``model.generate``; with ``num_return_sequences=k`` there are k answers for each input.
+
+    Raises:
+        RecordError: The model does not take these options, or an input is longer than it reads.
     """
-    batch = _padded([_input_ids(tokenizer, text, template) for text in inputs], _pad_id(tokenizer), left=True)
+    # What is continued ends where its continuation begins; what an encoder reads begins at its first position.
+    left = template.kind == "causal"
+    rows = [_input_ids(tokenizer, text, template) for text in inputs]
+    _check_length(model, rows, (options.get("max_new_tokens") or 0) if left else 0)
+    batch = _padded(rows, _pad_id(tokenizer), left=left)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
     with _reading(model):
-        written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
+        try:
+            written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
+        except ValueError as error:  # what transformers says of options
+            raise RecordError(f"generation: {type(model).__name__} cannot generate with {options}: {error}") from error
     if template.kind == "causal":
         written = written[:, batch["input_ids"].shape[1] :]
         rows = written.tolist()
@@ -59,11 +70,17 @@ def likelihoods(
     texts: Sequence[MaskedText],
     template: Template,
 ) -> list[tuple[float, int]]:
-    """Return for each target the log-probability of its tokens and how many they are; sentinels do not count."""
-    targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
+    """Return for each target the log-probability of its tokens and how many they are; sentinels do not count.
+
+    Raises:
+        RecordError: The model gives no numbers (where half a precision overflows, everything becomes NaN), or a text is
+            longer than it reads.
+    """
     if template.kind == "causal":
-        sources = [_input_ids(tokenizer, text.input, template) for text in texts]
-        pairs = [[*source, *target] for source, target in zip(sources, targets, strict=True)]
+        continued = [_continued(tokenizer, text) for text in texts]
+        sources = [source for source, _ in continued]
+        pairs = [[*source, *target] for source, target in continued]
+        _check_length(model, pairs)
         batch = _padded(pairs, _pad_id(tokenizer), left=False)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, _IGNORED)
         for row, source in enumerate(sources):
@@ -72,7 +89,10 @@ def likelihoods(
         with _reading(model):
             logits = model(**{n: t.to(model.device) for n, t in batch.items()}).logits[:, :-1]
     else:
-        batch = _padded([_input_ids(tokenizer, text.input, template) for text in texts], _pad_id(tokenizer), left=False)
+        targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
+        sources = [_input_ids(tokenizer, text.input, template) for text in texts]
+        _check_length(model, [*sources, *targets])
+        batch = _padded(sources, _pad_id(tokenizer), left=False)
         wanted = _padded(targets, _IGNORED, left=False)["input_ids"]
         with _reading(model):
             # Labels of padding are ignored; the decoder's own inputs are made of them by the model.
@@ -82,15 +102,52 @@ def likelihoods(
     losses = functional.cross_entropy(
         logits.float().transpose(1, 2), wanted, ignore_index=_IGNORED, reduction="none"
     ).double()
-    return list(zip((-losses.sum(1)).tolist(), (wanted != _IGNORED).sum(1).tolist(), strict=True))
+    totals = -losses.sum(1)
+    for text, is_number in zip(texts, totals.isfinite().tolist(), strict=True):
+        if not is_number:
+            raise RecordError(
+                f"{type(model).__name__}: expected a probability of {text.target!r:.60} after {text.input!r:.120}, "
+                f"found no number, in {logits.dtype}. Type: model.float(), or load it with dtype=torch.bfloat16"
+            )
+    return list(zip(totals.tolist(), (wanted != _IGNORED).sum(1).tolist(), strict=True))
 
 
 def _input_ids(tokenizer: PreTrainedTokenizerBase, text: str, template: Template) -> list[int]:
     ids = list(tokenizer(text)["input_ids"])
-    # What is continued must not have ended.
-    while template.kind == "causal" and len(ids) > 1 and ids[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id):
-        ids.pop()
+    return _not_ended(tokenizer, ids) if template.kind == "causal" else ids
+
+
+def _not_ended(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """Return tokens without those for the end: what is continued must not have ended."""
+    while len(ids) > 1 and ids[-1] in (tokenizer.eos_token_id, tokenizer.sep_token_id):
+        ids = ids[:-1]
     return ids
+
+
+def _continued(tokenizer: PreTrainedTokenizerBase, text: MaskedText) -> tuple[list[int], list[int]]:
+    """Return the tokens of an input, and those of its target as they stand behind it.
+
+    Alone, a target may be other tokens: tokenizers like Llama's put a blank of their own before what they are given.
+    """
+    if not tokenizer.is_fast:  # its tokens do not know where they stand
+        source = _not_ended(tokenizer, list(tokenizer(text.input)["input_ids"]))
+        return source, tokenizer(text.target, add_special_tokens=False)["input_ids"]
+    encoded = tokenizer(text.input + text.target, return_offsets_mapping=True)
+    ids = _not_ended(tokenizer, list(encoded["input_ids"]))
+    ends = [end for _, end in encoded["offset_mapping"][: len(ids)]]
+    start = next((i for i, end in enumerate(ends) if end > len(text.input)), len(ids))
+    return ids[:start], ids[start:]
+
+
+def _check_length(model: PreTrainedModel, rows: Sequence[Sequence[int]], more: int = 0) -> None:
+    """Raise :class:`RecordError` where a model has no place for a token; on a GPU that would end the process."""
+    most = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(most, int) and 0 < most < (longest := max(map(len, rows)) + more):
+        rest = f" with the {more} of max_new_tokens" if more else ""
+        raise RecordError(
+            f"{type(model).__name__}: expected texts of at most {most} tokens, found a record of {longest}{rest}. "
+            "Leave it out, or make its texts shorter."
+        )
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int, left: bool) -> dict[str, torch.Tensor]:
@@ -117,10 +174,11 @@ def _sentinels(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
 
 @contextmanager
 def _reading(model: PreTrainedModel) -> Iterator[None]:
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         with torch.no_grad():
             yield
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
-from knowledge_plugin.building.records import FIELDS, Record
+from knowledge_plugin.building.records import FIELDS, Record, checked
 from knowledge_plugin.errors import RecordError
 
 SENTINEL = "<extra_id_{}>"
@@ -97,7 +97,7 @@ class Template:
         return MaskedText(self.prefix + " ".join(parts), " ".join([*target, SENTINEL.format(len(target))]))
 
     def answer(self, text: str) -> str:
-        """Return the field that a model wrote, of a text without special tokens.
+        """Return the field that a model wrote, of a text without special tokens; nothing if the next field comes first.
 
         Example:
             >>> Template("causal").answer(" it gets wet\\nplausibility: 1.0")
@@ -108,7 +108,7 @@ class Template:
             # Tokenizers that know no line ends write the next field on the same line, some with blanks before signs.
             for name in FIELDS:
                 announced = r"\s*".join(map(re.escape, re.findall(r"\w+|[^\w\s]", getattr(self, name))))
-                text = re.split(rf"\s{announced}", text, maxsplit=1)[0] if announced else text
+                text = re.split(rf"(?:^|\s){announced}", text, maxsplit=1)[0] if announced else text
         return " ".join(text.split())
 
 
@@ -145,7 +145,7 @@ def training_examples(
         ``Seq2SeqTrainer``, or joined, with the input's labels at -100, for a causal model.
 
     Raises:
-        RecordError: Something in ``ask`` that is no field, or a share outside of 0 to 1.
+        RecordError: Something in ``ask`` that is no field, a share outside of 0 to 1, or something that is no record.
 
     Example:
         >>> list(training_examples([Record("it rains", inference="it gets wet")], seed=3, ask=["inference"]))
@@ -156,7 +156,7 @@ def training_examples(
     template = template or Template("seq2seq")
     fixed = None if ask is None else _checked(ask)
     rng = random.Random(seed)
-    for record in records:
+    for record in checked(records):
         known = record.known
         masked = _choose(known, rng) if fixed is None else [name for name in fixed if name in known]
         show = [name for name in known if name not in masked and rng.random() >= left_out]
@@ -197,10 +197,13 @@ def template_for(model: Any, tokenizer: Any, template: Template | None = None) -
         )
     if kind == "seq2seq":
         unknown = tokenizer.unk_token_id
-        missing = [s for s in map(SENTINEL.format, range(2)) if tokenizer.convert_tokens_to_ids(s) in (None, unknown)]
+        # Training masks up to all fields, each with a sentinel, and one is behind the last; asking needs two.
+        sentinels = [SENTINEL.format(i) for i in range(len(FIELDS) + 1)]
+        missing = [each for each in sentinels[:2] if tokenizer.convert_tokens_to_ids(each) in (None, unknown)]
         if missing:
             raise RecordError(
                 f"{type(tokenizer).__name__}: expected sentinels among its tokens, found no {missing[0]}. Type: "
-                f"tokenizer.add_special_tokens({{'additional_special_tokens': {missing}}}), and train the model."
+                f"tokenizer.add_special_tokens({{'additional_special_tokens': {sentinels}}}), "
+                "model.resize_token_embeddings(len(tokenizer)), and train the model."
             )
     return template

@@ -17,12 +17,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from knowledge_plugin.building.asking import answers
 from knowledge_plugin.building.field_masking import Template, template_for
-from knowledge_plugin.building.plausibility import Judge, judge_records, model_name
-from knowledge_plugin.building.records import FIELDS, TEXT_FIELDS, Provenance, Record, to_json, write_records
+from knowledge_plugin.building.plausibility import Judge, check_judge, judge_records, model_name
+from knowledge_plugin.building.records import (
+    FIELDS,
+    MAX_SEED,
+    TEXT_FIELDS,
+    Provenance,
+    Record,
+    checked,
+    to_json,
+    write_records,
+)
 from knowledge_plugin.building.stages import Stages, working_folder
 from knowledge_plugin.errors import RecordError
 
 _ASKED, _PARTS = "asked.jsonl", "parts.jsonl"
+_OURS = {"num_return_sequences", "return_dict_in_generate"}  # how many answers there are, and in which form
 
 
 def generate_records(
@@ -68,10 +78,12 @@ def generate_records(
         progress: Show progress on stderr.
 
     Returns:
-        ``per_record`` records for each, in order. Where the model wrote nothing, the field is missing.
+        ``per_record`` records for each, in order; one for each where only a plausibility is asked for. Where the model
+        wrote nothing, the field is missing.
 
     Raises:
-        RecordError: No such field, a model that cannot be asked or has no name, or an option out of bounds.
+        RecordError: No such field, a model that cannot be asked or has no name, an option out of bounds or unknown to
+            ``model.generate``, a text that is longer than the model reads, or something that is no record.
         SaveError: The output cannot be written, or another process writes it.
     """
     if isinstance(ask, str):
@@ -79,9 +91,13 @@ def generate_records(
     if not ask or (set(ask) - set(FIELDS)):
         found = ", ".join(map(repr, ask)) or "none"
         raise RecordError(f"ask: expected some of {', '.join(FIELDS)}, found {found:.200}.")
-    for option, value in (("per_record", per_record), ("batch_size", batch_size)):
-        if type(value) is not int or value < 1:
-            raise RecordError(f"{option}: expected a number from 1 up, found {value!r:.80}.")
+    for option, value, least in (("per_record", per_record, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if type(value) is not int or not least <= value <= MAX_SEED:
+            raise RecordError(f"{option}: expected a whole number from {least} up, found {value!r:.80}.")
+    if judge is not None:
+        check_judge("judge", judge)
+    if ours := sorted(_OURS & dict(generation or {}).keys()):
+        raise RecordError(f"generation: expected other options than {', '.join(ours)}. Type: per_record=...")
     job = _Job(
         model=model,
         tokenizer=tokenizer,
@@ -95,7 +111,7 @@ def generate_records(
         batch_size=batch_size,
         seed=seed,
     )
-    given = list(records)
+    given = list(checked(records))
     if output is None:
         return [record for batch in job.run(given, 0, progress) for record in batch]
     output = Path(output)
@@ -131,6 +147,7 @@ class _Job:
         weights = (f"{n}{p.shape}{p.detach().flatten()[:8].tolist()}" for n, p in self.model.named_parameters())
         return {
             "model": [self.name, self.revision, type(self.model).__name__, _digest(weights)],
+            "defaults": str(getattr(self.model, "generation_config", None)),
             "template": asdict(self.template),
             "fields": self.fields,
             "options": [self.per_record, self.judge, self.options, self.batch_size, self.seed],

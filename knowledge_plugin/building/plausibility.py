@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 from rich.console import Console
 from rich.progress import track
@@ -13,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from knowledge_plugin.building.asking import likelihoods
 from knowledge_plugin.building.field_masking import Template, template_for
-from knowledge_plugin.building.records import TEXT_FIELDS, Record
+from knowledge_plugin.building.records import TEXT_FIELDS, Record, checked
 from knowledge_plugin.errors import RecordError
 
 Judge = Literal["evidence", "field"]
@@ -54,14 +55,15 @@ def judge_records(
         A record for each, in order.
 
     Raises:
-        RecordError: No such judge, or the model cannot be asked by this template.
+        RecordError: No such judge, the model cannot be asked by this template or gives no numbers, a text is longer
+            than it reads, or something is no record.
     """
-    if by not in ("evidence", "field"):
-        raise RecordError(f"by: expected 'evidence' or 'field', found {by!r:.80}.")
+    check_judge("by", by)
+    if type(batch_size) is not int or batch_size < 1:
+        raise RecordError(f"batch_size: expected a number from 1 up, found {batch_size!r:.80}.")
     template = template_for(model, tokenizer, template)
     called = f"{name or model_name(model)}, {by}"
-    given = list(records)
-    bare = [replace(record, plausibility=None) for record in given]
+    bare = [replace(record, plausibility=None) for record in checked(records)]
     needed = ("context", "inference") if by == "evidence" else ()
     able = [
         i for i, record in enumerate(bare) if record.known and all(getattr(record, each) is not None for each in needed)
@@ -79,6 +81,12 @@ def judge_records(
                 bare[i], plausibility=value, provenance=None if of is None else replace(of, judge=called)
             )
     return judged
+
+
+def check_judge(option: str, judge: object) -> None:
+    """Raise :class:`RecordError` unless there is such a judge."""
+    if judge not in get_args(Judge):
+        raise RecordError(f"{option}: expected 'evidence' or 'field', found {judge!r:.80}.")
 
 
 def _evidence(
@@ -145,7 +153,7 @@ def filter_records(records: Iterable[Record], at_least: float, *, keep_unjudged:
         keep_unjudged: Whether those without a plausibility are kept.
 
     Raises:
-        RecordError: A plausibility that is none.
+        RecordError: A plausibility that is none, or something that is no record.
 
     Example:
         >>> found = filter_records([Record("rain", None, "wet", 0.9), Record("rain", None, "dry", 0.1)], 0.5)
@@ -159,7 +167,7 @@ def filter_records(records: Iterable[Record], at_least: float, *, keep_unjudged:
     kept: list[Record] = []
     dropped: list[Record] = []
     unjudged = 0
-    for record in records:
+    for record in checked(records):
         unjudged += record.plausibility is None
         enough = keep_unjudged if record.plausibility is None else record.plausibility >= at_least
         (kept if enough else dropped).append(record)
@@ -167,13 +175,13 @@ def filter_records(records: Iterable[Record], at_least: float, *, keep_unjudged:
 
 
 def model_name(model: PreTrainedModel) -> str:
-    """Return what a model is called.
+    """Return what a model is called: of a folder its last part alone, since names travel with what is published.
 
     Raises:
         RecordError: It has no name.
     """
     if found := str(getattr(model, "name_or_path", "") or "").strip():
-        return found
+        return (Path(found).resolve().name or found) if Path(found).is_dir() else found
     raise RecordError(
         "name: expected the name of the model, for what it says to be traced to it, found none. Pass name="
     )

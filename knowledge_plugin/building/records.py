@@ -6,8 +6,7 @@ import csv
 import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from itertools import islice
@@ -23,7 +22,7 @@ from knowledge_plugin.knowledge_base.entity import GENERATED, GENERATED_BY
 TEXT_FIELDS = ("context", "query", "inference")
 FIELDS = (*TEXT_FIELDS, "plausibility")
 MAX_TEXT_CHARS = 100_000
-_MAX_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 _BATCH = 8_192
 
 
@@ -63,8 +62,8 @@ class Provenance:
             raise RecordError("by: expected who says so, such as the name of a model, found nothing.")
         if not isinstance(self.generated, bool):
             raise RecordError(f"generated: expected true or false, found {self.generated!r:.80}.")
-        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed <= _MAX_SEED):
-            raise RecordError(f"seed: expected a whole number from 0 to {_MAX_SEED}, found {self.seed!r:.80}.")
+        if self.seed is not None and (type(self.seed) is not int or not 0 <= self.seed <= MAX_SEED):
+            raise RecordError(f"seed: expected a whole number from 0 to {MAX_SEED}, found {self.seed!r:.80}.")
 
     def __str__(self) -> str:
         revision = f"@{self.revision}" if self.revision else ""
@@ -185,6 +184,7 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
 
     Example:
         >>> from knowledge_plugin.building.readers import read_records
+        >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "facts.jsonl")
         >>> write_records(path, [Record(context="it rains", inference="it gets wet")])
         1
@@ -196,18 +196,17 @@ def write_records(path: str | Path, records: Iterable[Record]) -> int:
     path = Path(path)
     if (write := _WRITERS.get(path.suffix.lower())) is None:
         raise RecordError(f"{path}: expected a file that ends in {', '.join(_WRITERS)}, found {path.suffix!r}.")
-    beside: str | None = None
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            count = write(file, _checked(records))
-        os.replace(beside, path)
+        # Not a temporary file, which nobody but its owner could read, also in its place.
+        with open(beside, "wb") as file:
+            count = write(file, checked(records))
+        beside.replace(path)
     except (OSError, pa.ArrowException) as error:
         raise SaveError(f"could not write {path}: {error}. What stood there before is untouched.") from error
     finally:
-        if beside is not None:
-            with suppress(FileNotFoundError):
-                os.unlink(beside)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
     return count
 
 
@@ -216,7 +215,14 @@ def to_json(record: Record) -> str:
     return json.dumps({n: v for n, v in record.to_row().items() if v is not None}, ensure_ascii=False)
 
 
-def _checked(records: Iterable[Record]) -> Iterator[Record]:
+def checked(records: Iterable[Record]) -> Iterator[Record]:
+    """Yield records.
+
+    Raises:
+        RecordError: Something is no record, or stands where a list of them should.
+    """
+    if isinstance(records, (Mapping, str)) or not isinstance(records, Iterable):
+        raise RecordError(f"expected a list of records, found {records!r:.80}. Type: [Record(context=...), ...]")
     for record in records:
         if not isinstance(record, Record):
             raise RecordError(f"expected records, found {record!r:.80}. Type: Record(context=..., inference=...)")

@@ -42,6 +42,12 @@ def test_an_answer_ends_with_its_line_or_the_next_field():
     assert Template("causal").answer("it gets wet query: why") == "it gets wet"
     assert Template("causal").answer("it gets wet plausibility : 1. 0") == "it gets wet"
     assert Template("causal").answer("a query is asked") == "a query is asked"
+    assert Template("causal").answer("\nit gets wet\nquery: why") == "it gets wet"
+
+
+@pytest.mark.parametrize("text", ["\nplausibility: 1.0\n", "plausibility: 1.0", " \n\nquery : why", "\n", ""])
+def test_where_the_next_field_comes_at_once_nothing_was_written(text):
+    assert Template("causal").answer(text) == ""
 
 
 def test_the_hash_is_of_all_that_is_shown():
@@ -88,7 +94,10 @@ def test_what_cannot_be_asked():
         Template("causal").masked(FULL, [])
     with pytest.raises(RecordError, match="left_out"):
         list(training_examples([FULL], 0, left_out=2))
+    with pytest.raises(RecordError, match=r"Type: Record\("):
+        list(training_examples(["it rains"], 0))
     with pytest.raises(RecordError, match=r"Type: Template\('causal'\)"):
         template_for(models.causal(), models.tokenizer(), Template("seq2seq"))
-    with pytest.raises(RecordError, match="found no <extra_id_0>"):
-        template_for(models.seq2seq(), models.tokenizer(sentinels=False))
+    tokenizer = models.tokenizer(sentinels=False)
+    with pytest.raises(RecordError, match=r"found no <extra_id_0>.*'<extra_id_4>'"):
+        template_for(models.seq2seq(), tokenizer)

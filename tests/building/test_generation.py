@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -39,6 +41,26 @@ def test_where_only_a_judgement_is_asked_for_the_rest_stays():
     by = Provenance("Ann", False)
     (made,) = generate(given=[Record("it rains", "why", "wet", provenance=by)], ask="plausibility")
     assert (made.inference, made.provenance.by, made.provenance.judge) == ("wet", "Ann", "tiny, field")
+
+
+@pytest.mark.parametrize("make", [models.seq2seq, models.causal])
+def test_what_is_asked_for_is_not_shown_and_what_was_wished_for_is_not_kept(make):
+    bare = [Record("it rains", "why", None, 1.0)]
+    full = [Record("it rains", "why", "the street gets wet", 1.0)]
+    (made,), (same,) = (generate(make, given, judge=None) for given in (bare, full))
+    assert made == same
+    assert made.plausibility is None
+    # Of two fields that are asked for, what stood in the second is not shown when the first is asked for.
+    ask = ("query", "inference")
+    (made,), (same,) = (generate(make, [replace(bare[0], inference=t)], ask=ask) for t in (None, "the street gets wet"))
+    assert made == same
+
+
+def test_batches_are_sampled_apart():
+    same = [Record("it rains", "why")] * 8
+    options = {"judge": None, "batch_size": 2, "generation": {"max_new_tokens": 3, "do_sample": True}}
+    made = [record.inference for record in generate(given=same, **options)]
+    assert len({tuple(made[i : i + 2]) for i in range(0, 8, 2)}) > 1
 
 
 def test_several_for_each_are_sampled_by_the_seed():
@@ -86,9 +108,16 @@ def test_an_interrupted_run_goes_on_and_comes_to_the_same(tmp_path, monkeypatch,
     assert [path.name for path in tmp_path.iterdir()] == ["facts.jsonl"]
 
 
+def sampling():
+    model = models.causal()
+    model.generation_config.do_sample = True
+    return model
+
+
 def test_another_model_or_question_begins_anew(tmp_path, monkeypatch):
     options = {"batch_size": 2, "output": tmp_path / "facts.jsonl"}
-    for change in ({"seed": 7}, {"make": lambda: models.causal(1)}, {"given": GIVEN[1:] + GIVEN[:1]}):
+    others = {"make": lambda: models.causal(1)}, {"make": sampling}
+    for change in ({"seed": 7}, *others, {"given": GIVEN[1:] + GIVEN[:1]}):
         with monkeypatch.context() as patch:
             interrupt_after(patch, 2)
             with pytest.raises(Interruption):
@@ -106,6 +135,16 @@ def test_another_model_or_question_begins_anew(tmp_path, monkeypatch):
         ({"ask": ()}, "found none"),
         ({"per_record": 0}, "per_record"),
         ({"batch_size": True}, "batch_size"),
+        ({"seed": None}, "seed: expected a whole number from 0 up"),
+        ({"seed": -1}, "seed: expected"),
+        ({"judge": "gut"}, "judge: expected 'evidence' or 'field', found 'gut'"),
+        ({"generation": {"num_return_sequences": 2}}, r"Type: per_record="),
+        ({"generation": {"tempratur": 2}}, "tempratur"),
+        ({"per_record": 2, "generation": {"do_sample": False}}, "LlamaForCausalLM cannot generate with"),
+        ({"given": GIVEN[0]}, r"expected a list of records, found Record"),
+        ({"given": {"context": "it rains"}}, r"Type: \[Record\("),
+        ({"given": [{"context": "it rains"}]}, r"Type: Record\("),
+        ({"given": [Record("it rains " * 3_000)]}, r"at most 2048 tokens, found a record of \d+ with the 3 of max_new"),
         ({"name": None}, "Pass name="),
         ({"output": "facts.txt"}, "expected a file that ends in"),
     ],

@@ -80,6 +80,12 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["facts.jsonl"]
 
 
+def test_a_file_is_as_readable_as_any_other(tmp_path):
+    (tmp_path / "other").touch()
+    write_records(tmp_path / "facts.jsonl", [Record("it rains")])
+    assert (tmp_path / "facts.jsonl").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_place_that_cannot_be_written(tmp_path):
     with pytest.raises(SaveError, match="could not write"):
         write_records(tmp_path / "nowhere" / "facts.jsonl", [])

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 from knowledge_plugin.building.readers.fields import check_bounds
 from knowledge_plugin.building.readers.tables import csv_rows, parquet_rows, parse_object
 from knowledge_plugin.building.readers.text import read_lines
-from knowledge_plugin.building.records import FIELDS, ROW, TEXT_FIELDS, Record, fact_of, types_of
+from knowledge_plugin.building.records import FIELDS, ROW, TEXT_FIELDS, Record, checked, fact_of, types_of
 from knowledge_plugin.errors import ReaderError, RecordError
 from knowledge_plugin.knowledge_base.entity import Entity
 
+_EXACT = 2**53  # up to here a float is the whole number that it was
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
@@ -31,11 +32,12 @@ def read_records(path: str | Path, *, columns: Mapping[str, str] | None = None) 
 
     Args:
         path: ``.jsonl``, ``.ndjson``, ``.csv``, ``.tsv`` (each also with ``.gz`` or ``.bz2``) or ``.parquet``.
-        columns: What the file calls a field: ``{"context": "head", "query": "relation", "inference": "tail"}``.
+        columns: What the file calls a field: ``{"context": "head", "query": "relation", "inference": "tail"}``. Of JSON
+            a row may be without it, but not all of them.
 
     Raises:
-        ReaderError: With file and line or row: another form, none of the fields, a value of the wrong kind, a
-            plausibility outside of 0 to 1, half a provenance, a text out of bounds.
+        ReaderError: With file and line or row: another form, none of the fields, no such column, a value of the wrong
+            kind, a plausibility outside of 0 to 1, half a provenance, a text out of bounds.
 
     Example:
         >>> import tempfile
@@ -46,7 +48,8 @@ def read_records(path: str | Path, *, columns: Mapping[str, str] | None = None) 
     """
     if unknown := sorted(set(columns or ()) - set(ROW)):
         raise ReaderError(f"columns: expected some of {', '.join(ROW)}, found {', '.join(unknown)[:200]}.")
-    match = partial(_match, renamed=dict(columns or {}))
+    renamed = dict(columns or {})
+    match = partial(_match, renamed=renamed)
     kind = _kind(Path(path))
     if kind == ".parquet":
         for number, row in parquet_rows(path, match):
@@ -55,17 +58,26 @@ def read_records(path: str | Path, *, columns: Mapping[str, str] | None = None) 
         for number, row in csv_rows(path, match, keep_ends=True):
             yield _record(f"{path}:{number}", row)
     elif kind == ".jsonl":
-        for number, line in read_lines(path):
-            if line.strip():
-                where = f"{path}:{number}"
-                values = parse_object(where, line)
-                row = {field: values[key] for field, key in match(where, list(values)).items()} if values else {}
-                yield _record(where, row)
+        yield from _jsonl_records(path, renamed)
     else:
         raise ReaderError(
             f"{path}: expected a file of records that ends in .jsonl, .ndjson, .csv, .tsv or .parquet, found "
             f"{Path(path).suffix!r}."
         )
+
+
+def _jsonl_records(path: str | Path, renamed: dict[str, str]) -> Iterator[Record]:
+    unseen, any_rows = dict(renamed), False
+    for number, line in read_lines(path):
+        if line.strip():
+            where, any_rows = f"{path}:{number}", True
+            values = parse_object(where, line)
+            found = _match(where, list(values), renamed, is_header=False) if values else {}
+            for field in unseen.keys() & found.keys():
+                del unseen[field]
+            yield _record(where, {field: values[key] for field, key in found.items()})
+    if unseen and any_rows:
+        raise _no_column(f"{path}: in all its rows", unseen)
 
 
 def read_record_entities(
@@ -106,7 +118,7 @@ def entities_from_records(
         counts before one that was generated, and of these the most plausible.
 
     Raises:
-        RecordError: No record makes an entity.
+        RecordError: No record makes an entity, or something is no record.
         ReaderError: A description that is too long.
 
     Example:
@@ -121,7 +133,7 @@ def entities_from_records(
     """
     found: dict[str, dict[str, Record]] = {}
     total = without = 0
-    for record in records:
+    for record in checked(records):
         total += 1
         name = record.context if names is None or record.context is None else names(record.context)
         if record.inference is None or not name or not name.strip():
@@ -170,7 +182,7 @@ def _kind(path: Path) -> str | None:
     return kinds.get(suffixes[-1]) if suffixes else None
 
 
-def _match(where: str, found: Sequence[str], renamed: dict[str, str]) -> dict[str, str]:
+def _match(where: str, found: Sequence[str], renamed: dict[str, str], is_header: bool = True) -> dict[str, str]:
     places: dict[str, list[str]] = {}
     for name in found:
         places.setdefault(str(name).strip().lower(), []).append(name)
@@ -187,7 +199,14 @@ def _match(where: str, found: Sequence[str], renamed: dict[str, str]) -> dict[st
             f"{where}: expected one of {', '.join(FIELDS)}, found {shown:.500}. Say which it is: "
             "columns={'context': '...'}, on the command line --column context=..."
         )
+    if is_header and (missing := {field: name for field, name in renamed.items() if field not in matched}):
+        raise _no_column(f"{where}: among {', '.join(map(repr, found[:30])):.500}", missing)
     return matched
+
+
+def _no_column(where: str, missing: Mapping[str, str]) -> ReaderError:
+    field, name = next(iter(missing.items()))
+    return ReaderError(f"{where}: expected a column {name!r}, which columns={{...}} calls {field}, found none.")
 
 
 def _record(where: str, row: dict[str, Any]) -> Record:
@@ -197,11 +216,17 @@ def _record(where: str, row: dict[str, Any]) -> Record:
             values["plausibility"] = float(number)
         if isinstance(generated := values.get("generated"), str):
             values["generated"] = _BOOLEANS.get(generated.strip().lower(), generated)
-        if isinstance(seed := values.get("seed"), str):
-            values["seed"] = int(seed)
+        values["seed"] = _whole(values.get("seed"))
         return Record.from_row(values)
     except (RecordError, ValueError) as error:
         raise ReaderError(f"{where}: {error!s:.300}") from error
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number that stands there as a text, or as ``1.0``, which pandas makes of it beside gaps."""
+    if isinstance(value, str):
+        value = float(value) if "." in value else int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
 
 
 def _rank(record: Record) -> tuple[bool, float]:

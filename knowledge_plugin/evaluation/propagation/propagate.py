@@ -110,10 +110,14 @@ def propagation(
         >>> print(report)  # doctest: +SKIP
     """
     _check(batch_size=batch_size, resamples=resamples, edits=edits, max_length=max_length)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise EvaluationError(f"seed: expected a whole number from 0 up, found {seed!r:.80}.")
     if not 0 < confidence < 1:
         raise EvaluationError(f"confidence: expected a number between 0 and 1, such as 0.95, found {confidence}.")
     if not isinstance(probes, ProbeSet):
         raise EvaluationError(f"probes: expected read_probes(...) or a ProbeSet, found {type(probes).__name__}.")
+    if embedder is not None and not callable(embedder):
+        raise EvaluationError(f"embedder: expected TextEmbedder() or another one, found {embedder!r:.80}.")
     if there := attachments(model):
         raise EvaluationError(f"{there[0].name!r} is attached to the model. Type: attachment.detach()")
     base = base_tokenizer(tokenizer)
@@ -249,5 +253,5 @@ def _loudly(report: PropagationReport) -> str:
 
 def _check(**numbers: int | None) -> None:
     for name, value in numbers.items():
-        if value is not None and value < 1:
-            raise EvaluationError(f"{name}: expected a number from 1 up, found {value}.")
+        if value is not None and (type(value) is not int or value < 1):
+            raise EvaluationError(f"{name}: expected a number from 1 up, found {value!r:.80}.")

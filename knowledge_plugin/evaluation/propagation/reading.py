@@ -48,7 +48,10 @@ class ProbeSet:
         check_task(self.task)
         if not self.probes:
             raise EvaluationError(f"{self.task}: expected probes, found none.")
-        chosen = {bool(probe.options) for probe in self.probes}
+        every = (*self.probes, *self.popular)
+        if strange := [each for each in every if not isinstance(each, EntityProbe)]:
+            raise EvaluationError(f"{self.task}: expected EntityProbe(...), found {strange[0]!r:.80}.")
+        chosen = {bool(probe.options) for probe in every}
         if chosen != {self.task == "entity-inferences"}:
             raise EvaluationError(f"{self.task}: expected probes {_KINDS[self.task]}, found others.")
 

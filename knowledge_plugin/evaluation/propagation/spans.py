@@ -125,7 +125,7 @@ class SpanScorer:
 
         Raises:
             EvaluationError: A sentence is longer than the model reads, or nothing stands before a span that a decoder
-                could predict it from.
+                could predict it from, or the model gives no number.
         """
         scores = SpanScores(np.zeros(len(filled)), np.zeros(len(filled), dtype=np.int64))
         for start in range(0, len(filled), _AT_A_TIME):
@@ -139,7 +139,18 @@ class SpanScorer:
                 for each, log_prob in zip(batch, self._run(batch), strict=True):
                     scores.log_prob[start + each.owner] += log_prob
                     scores.tokens[start + each.owner] += len(each.targets)
+        self._check_numbers(filled, scores)
         return scores
+
+    def _check_numbers(self, filled: Sequence[Filled], scores: SpanScores) -> None:
+        """See that no score is NaN: no answer would be right, since nothing is likelier than that, and nobody told."""
+        if len(wrong := np.isnan(scores.log_prob).nonzero()[0]):
+            each = filled[wrong[0]]
+            raise EvaluationError(
+                f"{type(bare_model(self._model)).__name__}: expected a probability of {each.span!r:.40} after "
+                f"{each.before!r:.80}, found NaN, in {len(wrong)} of {len(filled)} texts. Half a precision overflows "
+                "in some models. Type: model.float(), or load it with dtype=torch.bfloat16"
+            )
 
     # ---- as tokens -----------------------------------------------------------------------------------------------
 
@@ -158,8 +169,7 @@ class SpanScorer:
                 found.append(_Sequence(owner, features, places, [labels[i] for i in places], labels))
             return found, cut
         for owner, (features, spans, (begin, end)) in enumerate(encoded):
-            # A token may take the blank before a span with it.
-            places = [i for i, (a, b) in enumerate(spans) if a < b and a < end and b > begin]
+            places = _places(spans, begin, end)
             ids = features["input_ids"]
             _check(places, filled[owner])
             if self.kind == "causal":
@@ -200,7 +210,9 @@ class SpanScorer:
                         f"the text {text!r:.80} has {len(spans)} tokens: expected at most {self._limit}. Leave the row "
                         "out, or give a larger max_length if the model reads more."
                     )
-                shorter = context[: ends[len(ends) - excess - 1]].rstrip() + " " if excess < len(ends) else ""
+                # Several tokens may be parts of one character: it goes as a whole, so that something always does.
+                kept = [b for b in ends[: max(0, len(ends) - excess)] if b < ends[-1]]
+                shorter = context[: kept[-1]].rstrip() + " " if kept else ""
                 # Once more, since what is cut in two may be more tokens than before.
                 again, _ = self._encoded([filled[i]._replace(context=shorter)], tokenizer)
                 found.append(again[0])
@@ -245,6 +257,18 @@ class SpanScorer:
 def _padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:
     longest = max(map(len, rows))
     return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+
+
+def _places(spans: Sequence[tuple[int, int]], begin: int, end: int) -> list[int]:
+    """Return which tokens are a span, with the blank before it: that is a part of its first token, or one of its own.
+
+    What costs one span a token must cost it every span: options would else be compared with and without their blank.
+    """
+    places = [i for i, (a, b) in enumerate(spans) if a < b and a < end and b > begin]
+    # Offsets of a blank are its own, or, where blanks are trimmed off, empty; so are those of special tokens, at 0.
+    while begin and places and places[0] and spans[places[0] - 1] in ((begin - 1, begin), (begin, begin)):
+        places.insert(0, places[0] - 1)
+    return places
 
 
 def _shifted(filled: Filled, place: tuple[int, int]) -> list[Mention]:

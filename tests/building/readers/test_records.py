@@ -65,6 +65,32 @@ def test_a_column_that_is_none_of_a_record(tmp_path):
         list(read_records(write(tmp_path, "a.jsonl", "{}"), columns={"label": "name"}))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "context,by,generated,seed\nrain,t5,True,1.0\nsnow,,,\n"),
+        (
+            "a.jsonl",
+            '{"context": "rain", "by": "t5", "generated": true, "seed": 1.0}\n{"context": "snow", "seed": null}\n',
+        ),
+    ],
+)
+def test_what_pandas_wrote_of_a_column_with_gaps(tmp_path, name, content):
+    assert list(read_records(write(tmp_path, name, content))) == [Record("rain", provenance=BY), Record("snow")]
+    with pytest.raises(ReaderError, match="seed: expected a whole number"):
+        list(read_records(write(tmp_path, name, content.replace("1.0", "1.5"))))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_a_column_that_is_nowhere_is_not_left_out_silently(tmp_path, name):
+    path = tmp_path / name
+    write_records(path, [Record("rain", "then", "wet"), Record("snow")])
+    renamed = {"context": "context", "inference": "query"}  # as good as any other name
+    assert [record.inference for record in read_records(path, columns=renamed)] == ["then", None]
+    with pytest.raises(ReaderError, match=r"expected a column 'relation', which columns=\{...\} calls query"):
+        list(read_records(path, columns={"query": "relation"}))
+
+
 def test_an_entity_for_each_context():
     zorva, melin = entities_from_records(FACTS)
     assert (zorva.id, zorva.label) == ("record:Zorva is wet", "Zorva is wet")
@@ -99,6 +125,8 @@ def test_what_two_say_counts_once_and_the_writer_first():
 def test_nothing_to_make_entities_of():
     with pytest.raises(RecordError, match="found none among 1"):
         entities_from_records([Record(context="alone")])
+    with pytest.raises(RecordError, match=r"Type: Record\("):
+        entities_from_records([{"context": "rain", "inference": "wet"}])
 
 
 @pytest.mark.parametrize("name", ["facts.jsonl", "facts.csv", "facts.parquet"])

@@ -69,6 +69,8 @@ def test_rows_that_name_nobody_and_rows_that_do_so_too_late(plugin):
         EntityProbe("a", "x", counting.NAMES[0], "", "people like it and", ".", "it"),
         EntityProbe("b", "x", counting.NAMES[0], "", "people like", f" and {counting.NAMES[0]} .", "it"),
     ]
+    both = EntityProbe("c", "x", counting.NAMES[0], "", f"people like {counting.NAMES[0]}", probes[1].after, "it")
+    assert resolve(plugin, [*probes, both], causal=True).coverage.behind == 1
     assert resolve(plugin, probes, causal=True).coverage.unnamed == 1
     assert resolve(plugin, probes, causal=True).coverage.behind == 1
     assert resolve(plugin, probes, causal=False).coverage.behind == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,3 +51,6 @@ def test_baselines_that_read_nothing():
     probes = counting.inferences().probes[:5]  # drama, comedy, western, musical, drama
     assert majority(probes)[:, 0].tolist() == [1, 0, 0, 0, 1]
     assert chance(probes)[:, 0].tolist() == [0.25] * 5
+    # Each file has a most frequent answer of its own.
+    other = [replace(probes[1], file="other"), replace(probes[2], file="other"), replace(probes[1], file="other")]
+    assert majority([*probes, *other])[:, 0].tolist() == [1, 0, 0, 0, 1, 1, 0, 1]

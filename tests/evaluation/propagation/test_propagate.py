@@ -9,7 +9,7 @@ import torch
 
 from knowledge_plugin import KnowledgePlugin
 from knowledge_plugin.errors import EvaluationError
-from knowledge_plugin.evaluation.propagation import propagation
+from knowledge_plugin.evaluation.propagation import ProbeSet, propagation
 from tests.evaluation.propagation import counting
 from tests.evaluation.propagation.test_entities import by_genre
 
@@ -67,6 +67,24 @@ def test_a_span_whose_perplexity_is_known(tokenizer, kind):
     assert changes["plugin"].touched == 0
 
 
+def test_the_definition_of_another_is_another_s(tokenizer):
+    probes = counting.inferences().probes[:2]  # a drama, and what is to be a comedy
+    report = ask(counting.make_model("causal", tokenizer), tokenizer, ProbeSet("entity-inferences", probes))
+    assert (report.figure("prepend").value, report.figure("another").value) == (1, 0)
+
+
+def test_a_plugin_that_links_elsewhere_is_not_specific(tokenizer):
+    model, probes = counting.make_model("causal", tokenizer), counting.spans()
+    kb = counting.knowledge()
+    kb.upsert([counting.Entity("x:king", counting.POPULAR[0])], counting.one_hot(0)[None])
+    changes = {each.condition: each for each in ask(model, tokenizer, probes, kb).specificity}
+    vocabulary = len(tokenizer)
+    touched = math.log(vocabulary - 1 + math.exp(counting.WORTH))  # of one sentence of two
+    assert changes["plugin"].touched == changes["shuffled"].touched == 1
+    assert changes["plugin"].before == pytest.approx(vocabulary)
+    assert changes["plugin"].after == pytest.approx(math.exp((touched + math.log(vocabulary)) / 2))
+
+
 def test_entities_come_from_their_definitions(tokenizer):
     model = counting.make_model("causal", tokenizer)
     with pytest.warns(UserWarning, match=r"8 have no vector; 4 of 12 rows .* Without a vector: 'Mellin'"):
@@ -96,9 +114,12 @@ def test_the_model_is_what_it_was(tokenizer):
     model = counting.make_model("causal", tokenizer).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     batch = tokenizer("people like Zorva and it was a", return_tensors="pt")
+    modes = []
     with torch.no_grad():
         logits = model(**batch).logits
-        ask(model, tokenizer, counting.inferences())
+        with model.register_forward_pre_hook(lambda module, _: modes.append(module.training)):
+            ask(model, tokenizer, counting.inferences())
+        assert not any(modes)
         assert torch.equal(model(**batch).logits, logits)
     assert model.training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
@@ -135,7 +156,11 @@ def test_a_method_that_looks_entities_up_by_itself(wordpiece):
         ({"batch_size": 0}, "batch_size: expected a number from 1 up"),
         ({"resamples": 0}, "resamples: expected"),
         ({"edits": 0}, "edits: expected"),
+        ({"max_length": "64"}, "max_length: expected a number from 1 up, found '64'"),
+        ({"seed": -1}, "seed: expected a whole number from 0 up, found -1"),
+        ({"seed": None}, "seed: expected"),
         ({"confidence": 1.0}, "confidence: expected"),
+        ({"embedder": "text"}, r"embedder: expected TextEmbedder\(\) or another one, found 'text'"),
     ],
 )
 def test_arguments_out_of_bounds(tokenizer, options, message):

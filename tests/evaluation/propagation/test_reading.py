@@ -107,6 +107,10 @@ def test_sets_hold_one_kind_of_probe():
         ProbeSet("ecbd", choice.probes)
     with pytest.raises(EvaluationError, match="expected probes with options"):
         ProbeSet("entity-inferences", (*choice.probes, *ecbd.probes))
+    with pytest.raises(EvaluationError, match="expected probes without options"):
+        ProbeSet("ecbd", ecbd.probes, choice.probes)
+    with pytest.raises(EvaluationError, match=r"expected EntityProbe\(...\), found 'Zorva'"):
+        ProbeSet("ecbd", ("Zorva",))
     with pytest.raises(EvaluationError, match="found none"):
         ProbeSet("ecbd", ())
     with pytest.raises(EvaluationError, match="expected 'ecbd' or 'entity-inferences', found 'mind'"):

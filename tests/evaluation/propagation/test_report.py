@@ -40,6 +40,17 @@ def test_verdicts(report):
     assert "not known" in replace(report, contrasts=()).verdict
 
 
+def test_less_perplexity_is_better():
+    tokenizer = counting.make_tokenizer()
+    model = counting.make_model("causal", tokenizer)
+    plugin = counting.plugin_for(model, tokenizer, counting.knowledge())
+    found = propagation(plugin, model, tokenizer, counting.spans(), resamples=100, progress=False)
+    assert found.contrast("plugin", "none", part="hard").high < 0
+    assert found.verdict.startswith("Knowledge propagates")
+    worse = changed(found, "plugin", "shuffled", low=0.1, high=0.2, difference=0.15)
+    assert worse.verdict.startswith("No propagation is shown")
+
+
 def test_as_plain_values_and_as_a_file(report, tmp_path):
     report.save(tmp_path / "report.json")
     found = json.loads((tmp_path / "report.json").read_text())

@@ -16,7 +16,8 @@ from transformers import (
 )
 
 from knowledge_plugin.errors import EvaluationError
-from knowledge_plugin.evaluation.propagation import Filled, SpanScorer
+from knowledge_plugin.evaluation.propagation import Filled, SpanScorer, spans
+from knowledge_plugin.linking.mention import Mention
 from tests import tiny
 
 # Spans of several tokens, at several places, in contexts of several lengths.
@@ -83,6 +84,21 @@ def test_a_decoder_counts_the_tokens_of_the_span_alone(family):
         assert tokens == len(places)
 
 
+@pytest.mark.parametrize(("family", "span", "count"), [("unigram", "99", 3), ("byte_bpe", "東", 4)])
+def test_a_blank_that_is_a_token_of_its_own_counts(family, span, count):
+    tokenizer = tiny.tokenizer(family)
+    model = gpt(tokenizer)
+    for context in ("", "the river "):
+        scores = SpanScorer(model, tokenizer)([Filled("a train to", span, "", context)])
+        ids, before = (tokenizer(context + text)["input_ids"][:-1] for text in (f"a train to {span}", "a train to"))
+        assert ids[: len(before)] == before
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        expected = sum(float(logits[i - 1, ids[i]]) for i in range(len(before), len(ids)))
+        assert scores.log_prob[0] == pytest.approx(expected, abs=1e-4)
+        assert scores.tokens.tolist() == [count]
+
+
 def test_what_stands_behind_the_blank_is_nothing_to_a_decoder():
     tokenizer = tiny.tokenizer("byte_bpe")
     scorer = SpanScorer(gpt(tokenizer), tokenizer)
@@ -143,6 +159,16 @@ def test_a_context_that_does_not_fit_is_cut_and_the_sentence_is_not(make):
         scorer([Filled("1 2 3 4 5 6 7 8 9 0 a b c d e f g h", "berlin", " stops")])
 
 
+@pytest.mark.parametrize("sign", ["😀", "東。", "é"])
+def test_a_context_may_end_in_a_character_of_several_tokens(sign):
+    tokenizer = tiny.tokenizer("byte_bpe")
+    scorer = SpanScorer(gpt(tokenizer), tokenizer, max_length=20)
+    found = [scorer([Filled("a train to", "paris", " .", f"{'x ' * length}{sign} ")]) for length in range(16)]
+    assert {int(each.tokens[0]) for each in found} == {1}
+    assert [each.cut for each in found] == sorted(each.cut for each in found)
+    assert (found[0].cut, found[-1].cut) == (0, 1)
+
+
 def test_a_blank_that_comes_first_is_refused_by_a_decoder_alone():
     tokenizer = tiny.tokenizer("unigram")  # whose texts begin with no token of their own
     first = Filled("", "paris", " is a town")
@@ -150,6 +176,39 @@ def test_a_blank_that_comes_first_is_refused_by_a_decoder_alone():
         SpanScorer(gpt(tokenizer), tokenizer)([first])
     words = tiny.tokenizer("wordpiece")
     assert SpanScorer(bert(words), words)([first]).tokens.tolist() == [1]
+
+
+def test_a_model_that_gives_no_numbers_is_not_one_that_is_wrong():
+    tokenizer = tiny.tokenizer("wordpiece")
+    model = gpt(tokenizer)
+    with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(torch.nan)
+    with pytest.raises(EvaluationError, match=r"found NaN, in 3 of 3 texts.* Type: model.float\(\)"):
+        SpanScorer(model, tokenizer)(TEXTS)
+
+
+def test_many_texts_are_scored_as_few(monkeypatch):
+    tokenizer = tiny.tokenizer("wordpiece")
+    scorer = SpanScorer(bert(tokenizer), tokenizer)
+    together = scorer(TEXTS)
+    monkeypatch.setattr(spans, "_AT_A_TIME", 2)
+    apart = scorer(TEXTS)
+    assert apart.log_prob == pytest.approx(together.log_prob, abs=1e-4)
+    assert apart.tokens.tolist() == together.tokens.tolist()
+
+
+def test_mentions_on_both_sides_of_a_blank_stand_where_they_stood():
+    tokenizer = tiny.tokenizer("wordpiece")
+    sentence = Filled("Paris and", "the harbour", " of Berlin", "It is old. ", ((0, 5), (13, 19)))
+    sentence = sentence._replace(mentions=tuple(Mention(*place, "x") for place in sentence.mentions))
+    seen = []
+
+    def recording(texts, mentions, **options):
+        seen.extend(text[m.start : m.end] for text, found in zip(texts, mentions, strict=True) for m in found)
+        return tokenizer(texts, **options)
+
+    SpanScorer(bert(tokenizer), tokenizer)([sentence, sentence._replace(context="")], recording)
+    assert seen == ["Paris", "Berlin"] * 2
 
 
 def test_models_and_tokenizers_that_will_not_do(with_sentinels):

@@ -68,6 +68,20 @@ def test_changes_are_means_over_what_was_tried():
     assert (plugged.difference, plugged.touched) == (0, 0)
 
 
+def test_what_was_tried_on_a_sentence_counts_for_that_sentence():
+    bystanders = make(counting.spans())
+    worth = dict(zip((each.id for each in bystanders.sentences), (1.0, 3.0), strict=True))
+
+    def count(probes, contexts, mentions):
+        numbers = np.array([worth[each.id] if contexts else 0.0 for each in probes])
+        return {"perplexity": np.stack([numbers, np.ones(len(numbers))], 1)}
+
+    for condition in ("none", "prepend"):
+        bystanders.measure(condition, count)
+    (told,) = bystanders.compare(Drawing(50))
+    assert np.isclose(told.after, np.e**2)
+
+
 def test_without_sentences_there_is_nothing_to_ask():
     assert not make(ProbeSet("ecbd", counting.spans().probes))
     assert make(counting.spans())
