@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from knowledge_plugin.building.pykeen_import import import_pykeen
 from knowledge_plugin.building.readers.pykeen_result import IDS, MODEL, read_pykeen
 from knowledge_plugin.errors import ReaderError
 from tests.building.readers.files import write
@@ -20,7 +21,9 @@ TRIPLES = np.array([[f"e{i}", "next", f"e{(i + 1) % 7}"] for i in range(7)] + [[
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> dict[str, tuple[Path, torch.Tensor, dict]]:
     """What PyKEEN itself saves of two models, with the vectors and ids that it holds in memory."""
-    pipeline = pytest.importorskip("pykeen.pipeline").pipeline
+    pytest.importorskip("pykeen")
+    import_pykeen()
+    from pykeen.pipeline import pipeline
     from pykeen.triples import TriplesFactory
 
     factory = TriplesFactory.from_labeled_triples(TRIPLES)
