@@ -181,11 +181,21 @@ def _check_mapping(path: Path, config: KnowledgePluginConfig, findings: Findings
     with findings.catching(path.name):
         mapping.load(path)
         if looks_untrained(mapping):
-            aligns = config.leads_to_words and config.mapping.kind == "affine"
-            advice = (
-                "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
-            )
-            findings.warning(path.name, f"the weights look like those of a fresh network. Type: {advice}")
+            findings.warning(path.name, f"the weights look like those of a fresh network{_what_then(config)}")
+
+
+def _what_then(config: KnowledgePluginConfig) -> str:
+    """Say what to do about weights that look fresh: a record of a training tells more than they do."""
+    training = config.training
+    if training is None or training.steps == 0:
+        aligns = config.leads_to_words and config.mapping.kind == "affine"
+        way = "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
+        return f". Type: {way}"
+    steps = "" if training.steps is None else f" in {training.steps} steps"
+    return (
+        f", although they learned by {training.objective!r:.80}{steps}: too little to be told apart, or of no effect. "
+        "To see which, type: evaluate(plugin, model, tokenizer, dataset)"
+    )
 
 
 def _check_knowledge(
