@@ -100,8 +100,7 @@ class DomainFollower(Network):
             ConfigError: A value out of bounds, or fewer than two classes.
         """
         config = FollowerConfig(list(classes), dim, hidden, space, encoder)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _drawing(seed):
             return cls(config).eval().requires_grad_(False)
 
     # ---- learning ------------------------------------------------------------------------------------------------
@@ -208,8 +207,7 @@ class DomainFollower(Network):
 
     def _follow(self, f: torch.Tensor, settings: FollowSettings, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _drawing(seed):
             discriminator = Discriminator(self.config.dim).to(self.device)
         before = copy.deepcopy(self.adapter)
         in_encoder = self.config.space == "encoder"
@@ -399,6 +397,14 @@ class DomainFollower(Network):
             raise TrainingError(f"labels: expected numbers of {classes} classes from 0, found {int(labels.min())} to "
                                 f"{int(labels.max())}.")  # fmt: skip
         return labels.to(self.device, torch.int64)
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Draw fresh weights on the CPU, by a seed; afterwards, everybody's random numbers go on as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU too
+        yield
 
 
 def _tensor(name: str, values: object, expected: str) -> torch.Tensor:

@@ -63,7 +63,8 @@ def verify(
     """Read every byte of a plugin or a knowledge base, and list everything that is wrong with it.
 
     Format, config, sizes and checksums, shapes and dtypes, finite vectors and weights, ids that occur once, names that
-    lead to entities, priors, the fingerprint of the base model, licences, and the metadata of the card.
+    lead to entities, priors, the fingerprint of the base model, licences, and the metadata of the card; in a folder
+    also files that do not belong there (of a repo nothing but the artifact is fetched).
 
     Args:
         name_or_path: A folder, or ``"user/name"``: a plugin, several plugins in subfolders, or a knowledge base.
