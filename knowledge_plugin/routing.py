@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from knowledge_plugin.config import TokenInjectionConfig
+from knowledge_plugin.config import Form, TokenInjectionConfig
 from knowledge_plugin.errors import AttachmentError, LinkingError
 from knowledge_plugin.injection.attachment import Attachment
+from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention
 from knowledge_plugin.linking.routing import LinkRouter, RouteBy, RoutePer
 from knowledge_plugin.plugin import KnowledgePlugin
@@ -34,7 +34,8 @@ class PluginRouter:
         linkers: A linker of your own for some of the names; the others have that of :meth:`KnowledgePlugin.attach`.
 
     Raises:
-        LinkingError: No plugins, the same one twice, one that nothing links for, or a linker for nobody.
+        LinkingError: No plugins, something else than plugins, the same one twice, one that nothing links for, or a
+            linker for nobody.
 
     Example:
         >>> router = PluginRouter({"planets": planets, "metals": metals})  # doctest: +SKIP
@@ -52,23 +53,38 @@ class PluginRouter:
         per: RoutePer = "mention",
         linkers: Mapping[str, Linker] | None = None,
     ) -> None:
+        if not isinstance(plugins, (Mapping, Iterable)):
+            raise LinkingError(f"expected several plugins, found {plugins!r:.200}. Type: PluginRouter([plugin, other])")
         self.plugins = dict(plugins) if isinstance(plugins, Mapping) else _named(plugins)
         if not self.plugins:
             raise LinkingError("expected plugins to choose among, found none. Type: PluginRouter([plugin, other])")
+        for plugin in self.plugins.values():
+            _check_plugin(plugin)
         if len({id(plugin) for plugin in self.plugins.values()}) < len(self.plugins):
             raise LinkingError("expected different plugins, found one of them twice: nothing could be chosen.")
-        given = dict(linkers or {})
-        if nobody := sorted(given.keys() - self.plugins.keys()):
+        self._given = dict(linkers or {})
+        if nobody := sorted(self._given.keys() - self.plugins.keys()):
             raise LinkingError(f"linkers: expected names among {', '.join(self.plugins)}, found {nobody[0]!r:.80}.")
-        self._router = LinkRouter(
-            {name: _linker_of(name, plugin, given.get(name)) for name, plugin in self.plugins.items()},
-            by=by,
-            per=per,
-            known={name: plugin.knowledge_base.__contains__ for name, plugin in self.plugins.items()},
-        )
+        self._by, self._per = by, per
+        self._made_for: list[KnowledgeBase] = []
+        self._made = self._router
+
+    @property
+    def _router(self) -> LinkRouter:
+        """The router of the knowledge bases that the plugins have now: :meth:`KnowledgePlugin.swap` exchanges them."""
+        bases = [plugin.knowledge_base for plugin in self.plugins.values()]
+        if bases != self._made_for:  # none of them equals another
+            self._made = LinkRouter(
+                {name: _linker_of(name, plugin, self._given.get(name)) for name, plugin in self.plugins.items()},
+                by=self._by,
+                per=self._per,
+                known={name: plugin.knowledge_base.__contains__ for name, plugin in self.plugins.items()},
+            )
+            self._made_for = bases
+        return self._made
 
     def __repr__(self) -> str:
-        return f"PluginRouter({', '.join(self.plugins)}, by={self._router.by!r}, per={self._router.per!r})"
+        return f"PluginRouter({', '.join(self.plugins)}, by={self._by!r}, per={self._per!r})"
 
     def scores(self, texts: list[str]) -> list[dict[str, float]]:
         """Return for each text how much of it each plugin links, by name; 0 for nothing."""
@@ -81,7 +97,9 @@ class PluginRouter:
         """
         return self._router.choose(texts)
 
-    def attach(self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, **options: Any) -> RoutedAttachment:
+    def attach(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, form: Form | None = None, strict: bool = True
+    ) -> RoutedAttachment:
         """Attach all plugins, so that each links only what is for it.
 
         A text without a mention is read as without plugins, bit for bit. Of a pair of texts each is judged for itself.
@@ -91,7 +109,8 @@ class PluginRouter:
         Args:
             model: The frozen model.
             tokenizer: Its fast tokenizer.
-            **options: Of :meth:`KnowledgePlugin.attach`: ``form``, ``strict``.
+            form: Of all plugins; as in :meth:`KnowledgePlugin.attach`.
+            strict: Likewise.
 
         Returns:
             The attachment, which unpacks into model and tokenizer.
@@ -111,8 +130,8 @@ class PluginRouter:
         attached: dict[str, Attachment] = {}
         try:
             for name, plugin in self.plugins.items():
-                options = options | {"linker": self._router.linker(name), "name": name}
-                attached[name] = plugin.attach(model, tokenizer, **options)
+                linker = self._router.linker(name)
+                attached[name] = plugin.attach(model, tokenizer, linker=linker, form=form, strict=strict, name=name)
         except BaseException:
             for attachment in attached.values():
                 attachment.detach()
@@ -173,10 +192,19 @@ class RoutedAttachment:
 def _named(plugins: Iterable[KnowledgePlugin]) -> dict[str, KnowledgePlugin]:
     named: dict[str, KnowledgePlugin] = {}
     for plugin in plugins:
+        _check_plugin(plugin)
         name = plugin.knowledge_base.config.name
         numbered = (f"{name}-{i}" for i in range(2, len(named) + 3))
         named[next(each for each in (name, *numbered) if each not in named)] = plugin
     return named
+
+
+def _check_plugin(plugin: object) -> None:
+    if not isinstance(plugin, KnowledgePlugin):
+        raise LinkingError(
+            f"expected plugins, found {plugin!r:.200}. Type: "
+            "PluginRouter([KnowledgePlugin.from_pretrained(name), other])"
+        )
 
 
 def _linker_of(name: str, plugin: KnowledgePlugin, given: Linker | None) -> Linker:

@@ -148,6 +148,9 @@ def test_wrong_use_is_refused(plugins, model):
         PluginRouter([])
     with pytest.raises(LinkingError, match="twice"):
         PluginRouter([plugins["cities"], plugins["cities"]])
+    for wrong in (plugins["cities"], ["cities"], {"cities": "cities"}):
+        with pytest.raises(LinkingError, match=r"Type: PluginRouter\("):
+            PluginRouter(wrong)
     nameless = KnowledgeBase.from_entities([Entity("x:a", "A")], [[0.0] * 8], name="nameless", linker="external")
     with pytest.raises(LinkingError, match="nothing says which texts are for it"):
         PluginRouter([KnowledgePlugin.for_model(model, nameless)])
@@ -158,3 +161,24 @@ def test_plugins_that_enter_layers_are_not_routed(plugins, model, wordpiece):
     with pytest.raises(AttachmentError, match="enters layers"):
         PluginRouter({"cities": plugins["cities"], "memory": memory}).attach(model, wordpiece)
     assert attachments(model) == []
+
+
+def test_linkers_are_given_to_the_router_and_not_to_attach(router, model, wordpiece):
+    with pytest.raises(TypeError, match="linker"):
+        router.attach(model, wordpiece, linker=lambda texts: [[] for _ in texts])
+    assert attachments(model) == []
+
+
+def test_a_form_is_of_all_plugins(router, model, wordpiece):
+    with router.attach(model, wordpiece, form="replace") as routed:
+        assert {attachment.form for attachment in routed.attachments.values()} == {"replace"}
+
+
+def test_a_knowledge_base_that_was_swapped_is_linked(plugins, model, wordpiece):
+    router = PluginRouter(plugins)
+    assert router.choose(["the river", "the train"]) == ["ships", None]
+    entities = [Entity("ships:train", "train")]
+    plugins["ships"].swap(KnowledgeBase.from_entities(entities, [[1.0] * 8], name="ships"))
+    assert router.choose(["the river", "the train"]) == [None, "ships"]
+    with router.attach(model, wordpiece) as routed:
+        assert routed.explain("the train") == ("ships", [Mention(4, 9, "ships:train")])

@@ -57,8 +57,10 @@ class FollowSettings:
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
                 raise ConfigError(f"{item.name}: expected a number from 0 up, found {value!r:.80}.")
-        check_bound("steps", self.steps, MAX_ROWS)
-        check_bound("batch_size", self.batch_size, MAX_ROWS)
+        for name in ("steps", "batch_size"):
+            if not isinstance(value := getattr(self, name), int):
+                raise ConfigError(f"{name}: expected a whole number, found {value!r:.80}.")
+            check_bound(name, value, MAX_ROWS)
         for name in ("confident", "refresh"):
             if not getattr(self, name) <= 1:
                 raise ConfigError(f"{name}: expected a share from 0 to 1, found {getattr(self, name)}.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,14 +14,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from knowledge_plugin.config import CONFIG_NAME, MAX_HISTORY, read_config, to_json
+from knowledge_plugin.config import CONFIG_NAME, read_config, to_json
 from knowledge_plugin.domains.batches import Batches
 from knowledge_plugin.domains.config import FollowedConfig, FollowerConfig, FollowSettings, Space
 from knowledge_plugin.domains.layers import Adapter, Discriminator
 from knowledge_plugin.domains.prototypes import Prototypes
-from knowledge_plugin.errors import ArtifactError, MappingError, TrainingError
+from knowledge_plugin.errors import ArtifactError, ConfigError, MappingError, TrainingError
 from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
-from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.network import Network, exactly
 
 WEIGHTS_NAME = "follower.safetensors"
 
@@ -99,8 +100,7 @@ class DomainFollower(Network):
             ConfigError: A value out of bounds, or fewer than two classes.
         """
         config = FollowerConfig(list(classes), dim, hidden, space, encoder)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _drawing(seed):
             return cls(config).eval().requires_grad_(False)
 
     # ---- learning ------------------------------------------------------------------------------------------------
@@ -129,8 +129,9 @@ class DomainFollower(Network):
             Itself.
 
         Raises:
+            ConfigError: A name that is none.
             TrainingError: Features or labels of another shape or out of bounds, a class without members, training has
-                diverged, or a source after others: what was learned before would be lost.
+                diverged, or a source after others: what was learned before would be lost. Then nothing is changed.
         """
         settings = settings or FollowSettings()
         if self.config.history:
@@ -138,7 +139,17 @@ class DomainFollower(Network):
                 f"expected a follower that has learned nothing, found {self.config.history[-1].name!r} in its history. "
                 "Type: DomainFollower.for_features(...).fit(features, labels)"
             )
-        features, labels = self._checked(features), self._checked_labels(labels, len(features))
+        features = self._checked(features)
+        labels = self._checked_labels(labels, len(features))
+        learned = self._with(FollowedConfig(name, len(features), labelled=True))
+        with self._learning():
+            self._fit(features, labels, settings, adapt, seed)
+        self.config = learned
+        return self
+
+    def _fit(
+        self, features: torch.Tensor, labels: torch.Tensor, settings: FollowSettings, adapt: bool, seed: int
+    ) -> None:
         spread = features.std(0, unbiased=False)
         self.center.copy_(features.mean(0))
         # What never varies in the source must not become huge when it does in another domain.
@@ -159,9 +170,6 @@ class DomainFollower(Network):
             own = prototypes.log_prob(f[rows]).gather(1, labels[rows][:, None])
             loss = loss - own.mean() / self.config.dim
             batches.step(loss + functional.cross_entropy(prototypes.logits(f[rows]), labels[rows]))
-        self._check_converged("fit it again")
-        self._remember(FollowedConfig(name, len(features), labelled=True))
-        return self
 
     def follow(
         self,
@@ -183,32 +191,23 @@ class DomainFollower(Network):
             Itself.
 
         Raises:
+            ConfigError: A name that is none.
             TrainingError: Features of another shape or not finite, nothing was fitted before, the history is full, or
-                training has diverged; then nothing is changed.
+                training has diverged. Then nothing is changed.
         """
         settings = settings or FollowSettings()
         if not self.config.history:
             raise TrainingError("expected a fitted follower. Type: follower.fit(features, labels), then follow(...)")
-        if len(self.config.history) >= MAX_HISTORY:
-            raise TrainingError(f"expected a history of fewer than {MAX_HISTORY} domains. Fit a new follower.")
         features = self._checked(features)
-        followed = FollowedConfig(name or f"domain {len(self.config.history)}", len(features))
-        f = self._scaled(features)
-        before, domains = copy.deepcopy(self.state_dict()), len(self.prototypes)
-        try:
-            self._follow(f, settings, seed)
-            self._check_converged("the follower is as before")
-        except BaseException:
-            self.prototypes = self.prototypes[:domains]
-            self.load_state_dict(before)
-            raise
-        self._remember(followed)
+        learned = self._with(FollowedConfig(name or f"domain {len(self.config.history)}", len(features)))
+        with self._learning():
+            self._follow(self._scaled(features), settings, seed)
+        self.config = learned
         return self
 
     def _follow(self, f: torch.Tensor, settings: FollowSettings, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _drawing(seed):
             discriminator = Discriminator(self.config.dim).to(self.device)
         before = copy.deepcopy(self.adapter)
         in_encoder = self.config.space == "encoder"
@@ -272,7 +271,8 @@ class DomainFollower(Network):
         """
         if not self.config.history:
             raise TrainingError("expected a fitted follower. Type: follower.fit(features, labels)")
-        return self(self._checked(features)).softmax(-1)
+        with exactly(self.device):
+            return self(self._checked(features)).softmax(-1)
 
     def predict(self, features: torch.Tensor) -> list[str]:
         """Return the name of the likeliest class of each row.
@@ -343,12 +343,35 @@ class DomainFollower(Network):
         self.head.weight.copy_(mu * precision)
         self.head.bias.copy_(prototypes.prior.log() - 0.5 * (mu.square() * precision).sum(-1))
 
-    def _check_converged(self, what_now: str) -> None:
-        if not all(bool(tensor.isfinite().all()) for tensor in self.state_dict().values()):
-            raise TrainingError(f"training has diverged. Type FollowSettings(learning_rate=1e-4) or less; {what_now}.")
+    @contextmanager
+    def _learning(self) -> Iterator[None]:
+        """Learn within, whatever the caller has set for gradients and precision; nothing is changed if it fails."""
+        before, prototypes = copy.deepcopy(self.state_dict()), list(self.prototypes)
+        try:
+            with torch.inference_mode(False), torch.enable_grad(), exactly(self.device):
+                yield
+            if not all(bool(tensor.isfinite().all()) for tensor in self.state_dict().values()):
+                raise TrainingError(
+                    "training has diverged. Type FollowSettings(learning_rate=1e-4) or less; the follower is as before."
+                )
+        except BaseException:
+            self.prototypes = nn.ModuleList(prototypes)
+            self.load_state_dict(before)
+            raise
 
-    def _remember(self, followed: FollowedConfig) -> None:
-        self.config = replace(self.config, history=[*self.config.history, followed])
+    def _with(self, followed: FollowedConfig) -> FollowerConfig:
+        """Return the config once a domain is learned, before anything is.
+
+        Raises:
+            TrainingError: No further domain can be kept.
+        """
+        history = [*self.config.history, followed]
+        try:
+            return replace(self.config, history=history)
+        except ConfigError as error:
+            raise TrainingError(
+                f"a follower of {len(self.config.history)} domains cannot keep another one: {error} Fit a new follower."
+            ) from error
 
     @property
     def _gaussians(self) -> list[Prototypes]:
@@ -358,7 +381,7 @@ class DomainFollower(Network):
         return (features - self.center) / self.scale
 
     def _checked(self, features: torch.Tensor) -> torch.Tensor:
-        features = torch.as_tensor(features)
+        features = _tensor("features", features, f"numbers [n, {self.config.dim}]")
         if features.dim() != 2 or features.shape[1] != self.config.dim or not len(features):
             raise TrainingError(f"features: expected [n, {self.config.dim}], found {list(features.shape)}.")
         features = features.detach().to(self.device, torch.float32)
@@ -367,10 +390,25 @@ class DomainFollower(Network):
         return features
 
     def _checked_labels(self, labels: torch.Tensor, rows: int) -> torch.Tensor:
-        labels, classes = torch.as_tensor(labels), len(self.config.classes)
+        labels, classes = _tensor("labels", labels, f"{rows} whole numbers"), len(self.config.classes)
         if labels.shape != (rows,) or labels.is_floating_point() or labels.is_complex():
             raise TrainingError(f"labels: expected {rows} whole numbers, found {labels.dtype} {list(labels.shape)}.")
         if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise TrainingError(f"labels: expected numbers of {classes} classes from 0, found {int(labels.min())} to "
                                 f"{int(labels.max())}.")  # fmt: skip
         return labels.to(self.device, torch.int64)
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Draw fresh weights on the CPU, by a seed; afterwards, everybody's random numbers go on as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU too
+        yield
+
+
+def _tensor(name: str, values: object, expected: str) -> torch.Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TrainingError(f"{name}: expected {expected}, found {values!r:.200}.") from error

@@ -50,14 +50,20 @@ class Prototypes(nn.Module):
         """Return the prototypes of labelled features: the likeliest in closed form.
 
         Args:
-            features: float32 ``[n, m]``.
+            features: float32 ``[n, m]``, scaled to about 1, as a follower does: variances are held between ``exp(-6)``
+                and ``exp(6)``, and densities far from zero lose digits.
             labels: int64 ``[n]``, from 0 to ``classes - 1``.
             classes: How many classes.
 
         Raises:
-            TrainingError: A class has no member.
+            TrainingError: A class has no member, or a label is of no class.
         """
-        prototypes = cls(classes, features.shape[1])
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise TrainingError(
+                f"labels: expected numbers of {classes} classes from 0, found {int(labels.min())} to "
+                f"{int(labels.max())}."
+            )
+        prototypes = cls(classes, features.shape[1]).to(features.device)
         counts = torch.bincount(labels, minlength=classes)
         if not bool((counts > 0).all()):
             missing = int((counts == 0).nonzero()[0])
@@ -118,5 +124,5 @@ class Prototypes(nn.Module):
 def _statistics(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return mean and logarithm of the variance; one member alone is taken for as wide as can be told: 1."""
     if len(features) < 2:
-        return features.mean(0), torch.zeros(features.shape[1])
+        return features.mean(0), torch.zeros_like(features[0])
     return features.mean(0), features.var(0, unbiased=False).clamp(min=1e-12).log().clamp(MIN_LOGVAR, MAX_LOGVAR)

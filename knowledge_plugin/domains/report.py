@@ -12,8 +12,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from knowledge_plugin.reports import save_text
+from knowledge_plugin.reports import finite, save_text
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -79,23 +80,25 @@ class StreamReport:
         return self.final(system) - self.final(self.frozen)
 
     def __str__(self) -> str:
-        table = Table(title=None)
+        table = Table()
+        # As Text: what somebody called a domain is not to be taken for markup.
         for i, head in enumerate(self._header()):
-            table.add_column(head, justify="left" if i == 0 else "right", no_wrap=i == 0)
+            table.add_column(Text(head), justify="left" if i == 0 else "right", no_wrap=i == 0)
         for line in self._lines():
-            table.add_row(*line)
-        buffer = io.StringIO()
-        Console(file=buffer, width=max(100, 14 * len(self._header()))).print(table)
+            table.add_row(*map(Text, line))
+        buffer, width = io.StringIO(), max(100, 14 * len(self._header()))
+        Console(file=buffer, width=width, color_system=None, force_terminal=False, legacy_windows=False).print(table)
         return f"{self._about()}\n{buffer.getvalue().rstrip()}"
 
     def to_markdown(self) -> str:
         """Return the same table in Markdown."""
         header = self._header()
         rows = [header, ["---"] + ["--:"] * (len(header) - 1), *self._lines()]
-        return "\n".join([self._about(), "", *(f"| {' | '.join(cell.strip() for cell in row)} |" for row in rows)])
+        cells = [[cell.strip().replace("|", "\\|") for cell in row] for row in rows]
+        return "\n".join([self._about(), "", *(f"| {' | '.join(row)} |" for row in cells)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values: the matrices, and what is computed of them."""
+        """Return plain values: the matrices, and what is computed of them; a figure that is no number is ``None``."""
         computed = {
             name: {
                 "final": self.final(name),
@@ -107,11 +110,11 @@ class StreamReport:
             }
             for name in self.accuracy
         }
-        return asdict(self) | {"systems": computed}
+        return finite(asdict(self) | {"systems": computed})
 
     def save(self, path: str | Path) -> None:
         """Write the report as JSON, beside and renamed."""
-        save_text(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        save_text(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def _about(self) -> str:
         return f"{' -> '.join(self.domains)}: accuracy, % (seed {self.seed}, {sum(self.rows)} rows asked)"

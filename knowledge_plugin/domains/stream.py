@@ -14,6 +14,7 @@ from knowledge_plugin.domains.report import StreamReport
 from knowledge_plugin.errors import TrainingError
 
 FROZEN, FOLLOWER = "frozen head", "follower"
+_MEANS, _JOINT = "nearest class mean", "joint, with labels"
 _HEARD = 0.3  # strength of a discriminator where the settings have none
 
 
@@ -66,22 +67,26 @@ def follow_stream(
         seed: Of everything random.
 
     Raises:
-        TrainingError: Fewer than two domains, or one that does not fit the others.
+        ConfigError: Fewer than two classes, or a width out of bounds.
+        TrainingError: Fewer than two domains, one that does not fit the others, or a variant with a system's name.
     """
     if len(domains) < 2:
         raise TrainingError(f"expected a source and at least one domain after it, found {len(domains)} domains.")
     settings = settings or FollowSettings()
+    width = torch.as_tensor(domains[0].features).shape[-1]
+    fitted = DomainFollower.for_features(width, classes, hidden=hidden, seed=seed)
+    domains = [_checked(domain, fitted) for domain in domains]
+    systems = _systems(settings, variants or {})
     source = domains[0]
-    fitted = DomainFollower.for_features(source.features.shape[1], classes, hidden=hidden, seed=seed)
     fitted.fit(source.features, source.labels, settings, name=source.name, seed=seed)
-    means = Prototypes.of(fitted._scaled(source.features.float()), source.labels, len(classes)).mu.detach()
+    means = Prototypes.of(fitted._scaled(source.features), source.labels, len(classes)).mu.detach()
     stay: dict[str, Predict] = {
         FROZEN: _likeliest(fitted),
-        "nearest class mean": lambda x: torch.cdist(fitted._scaled(x.float()), means).argmin(-1),
-        "joint, with labels": _likeliest(_joint(domains, classes, settings, hidden, seed)),
+        _MEANS: lambda x: torch.cdist(fitted._scaled(x), means).argmin(-1),
+        _JOINT: _likeliest(_joint(domains, classes, settings, hidden, seed)),
     }
     found = {name: [_row(predict, domains)] * len(domains) for name, predict in stay.items()}
-    for name, (how, space) in _systems(settings, variants or {}).items():
+    for name, (how, space) in systems.items():
         follower = DomainFollower(replace(fitted.config, space=space)).eval().requires_grad_(False)
         follower.load_state_dict(fitted.state_dict())
         rows = [_row(_likeliest(follower), domains)]
@@ -89,7 +94,7 @@ def follow_stream(
             follower.follow(domain.features, how, name=domain.name, seed=seed + i)
             rows.append(_row(_likeliest(follower), domains))
         found[name] = rows
-    order = [FROZEN, "nearest class mean", *(name for name in found if name not in stay), "joint, with labels"]
+    order = [FROZEN, _MEANS, *systems, _JOINT]
     return StreamReport(
         domains=tuple(domain.name for domain in domains),
         accuracy={name: tuple(map(tuple, found[name])) for name in order},
@@ -103,20 +108,37 @@ def _systems(
     settings: FollowSettings, variants: Mapping[str, FollowSettings]
 ) -> dict[str, tuple[FollowSettings, Space]]:
     heard = replace(settings, adversarial=settings.adversarial or _HEARD)
-    of_encoder: dict[str, FollowSettings] = {
+    of_encoder = {
         "pseudo-labels alone": replace(settings, replay=0, adversarial=0, keep=0),
         FOLLOWER: settings,
         "  replay kept close alone": replace(settings, replay=0),
         "  without pseudo-labels": replace(settings, pseudo=0),
         "  with the discriminator": heard,
-        **variants,
     }
-    systems: dict[str, tuple[FollowSettings, Space]] = {name: (how, "encoder") for name, how in of_encoder.items()}
-    return systems | {
-        "ALeN, as reconstructed": (heard, "adapted"),
-        "  without replay": (replace(heard, replay=0), "adapted"),
-        "  without the discriminator": (replace(heard, adversarial=0), "adapted"),
+    adapted = {
+        "ALeN, as reconstructed": heard,
+        "  without replay": replace(heard, replay=0),
+        "  without the discriminator": replace(heard, adversarial=0),
     }
+    if taken := sorted(variants.keys() & {FROZEN, _MEANS, _JOINT, *of_encoder, *adapted}):
+        raise TrainingError(f"variants: {taken[0]!r} is a system of every report. Call yours otherwise.")
+    spaces: dict[Space, Mapping[str, FollowSettings]] = {"encoder": {**of_encoder, **variants}, "adapted": adapted}
+    return {name: (how, space) for space, systems in spaces.items() for name, how in systems.items()}
+
+
+def _checked(domain: Domain, follower: DomainFollower) -> Domain:
+    """Return a domain whose rows a follower takes, as it takes them.
+
+    Raises:
+        TrainingError: They are of another shape or out of bounds, or not as many labels as rows.
+    """
+    try:
+        features, asked = follower._checked(domain.features), follower._checked(domain.test_features)
+        labels = follower._checked_labels(domain.labels, len(features))
+        answers = follower._checked_labels(domain.test_labels, len(asked))
+    except TrainingError as error:
+        raise TrainingError(f"domain {domain.name!r:.80}: {error}") from error
+    return Domain(domain.name, features, labels, asked, answers)
 
 
 def _joint(

@@ -81,7 +81,7 @@ class Bootstrap:
         """Return what one condition has more than another, entity by entity.
 
         The p-value is that of the paired bootstrap: twice the share of draws that lie on the other side of zero. It is
-        below 5 % just where the 95 % interval does not hold zero.
+        below 5 % just where the 95 % interval does not hold zero, but where that ends within a draw of zero.
         """
         drawn = self._drawn[name] - self._drawn[other]
         drawn = drawn[~np.isnan(drawn)]

@@ -11,7 +11,8 @@ def looks_untrained(mapping: Network) -> bool:
     """Whether the weights look like those of a fresh network: evenly spread, and none beyond where they start from.
 
     Training carries some of many weights beyond. A mapping of few weights, trained for a few steps, may still look
-    fresh. Matrices of zeros, where some methods begin, say nothing.
+    fresh: weights cannot tell, its record of the training can. Matrices of zeros, where some methods begin, say
+    nothing, and neither do the weights of a norm.
 
     Example:
         >>> from knowledge_plugin.injection.mapping import MappingNetwork
@@ -20,7 +21,7 @@ def looks_untrained(mapping: Network) -> bool:
         True
     """
     weights = [weight.detach() for name, weight in mapping.named_parameters() if name.endswith("weight")]
-    drawn = [weight for weight in weights if bool(weight.any())]
+    drawn = [weight for weight in weights if weight.dim() == 2 and bool(weight.any())]
     return bool(drawn) and all(map(_looks_fresh, drawn))
 
 

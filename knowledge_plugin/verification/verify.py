@@ -63,7 +63,8 @@ def verify(
     """Read every byte of a plugin or a knowledge base, and list everything that is wrong with it.
 
     Format, config, sizes and checksums, shapes and dtypes, finite vectors and weights, ids that occur once, names that
-    lead to entities, priors, the fingerprint of the base model, licences, and the metadata of the card.
+    lead to entities, priors, the fingerprint of the base model, licences, and the metadata of the card; in a folder
+    also files that do not belong there (of a repo nothing but the artifact is fetched).
 
     Args:
         name_or_path: A folder, or ``"user/name"``: a plugin, several plugins in subfolders, or a knowledge base.
@@ -181,11 +182,21 @@ def _check_mapping(path: Path, config: KnowledgePluginConfig, findings: Findings
     with findings.catching(path.name):
         mapping.load(path)
         if looks_untrained(mapping):
-            aligns = config.leads_to_words and config.mapping.kind == "affine"
-            advice = (
-                "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
-            )
-            findings.warning(path.name, f"the weights look like those of a fresh network. Type: {advice}")
+            findings.warning(path.name, f"the weights look like those of a fresh network{_what_then(config)}")
+
+
+def _what_then(config: KnowledgePluginConfig) -> str:
+    """Say what to do about weights that look fresh: a record of a training tells more than they do."""
+    training = config.training
+    if training is None or training.steps == 0:
+        aligns = config.leads_to_words and config.mapping.kind == "affine"
+        way = "align(plugin, model, tokenizer)" if aligns else "MapTuningTrainer(model, plugin=plugin, ...).train()"
+        return f". Type: {way}"
+    steps = "" if training.steps is None else f" in {training.steps} steps"
+    return (
+        f", although they learned by {training.objective!r:.80}{steps}: too little to be told apart, or of no effect. "
+        "To see which, type: evaluate(plugin, model, tokenizer, dataset)"
+    )
 
 
 def _check_knowledge(

@@ -29,3 +29,7 @@ def fitted(space: str = "encoder", **kwargs) -> DomainFollower:
 
 def share_right(follower: DomainFollower, features: torch.Tensor, labels: torch.Tensor) -> float:
     return float((follower.probabilities(features).argmax(-1) == labels).double().mean())
+
+
+def numbers(follower: DomainFollower) -> dict[str, list]:
+    return {name: tensor.tolist() for name, tensor in follower.state_dict().items()}

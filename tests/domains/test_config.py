@@ -29,7 +29,7 @@ def test_what_is_out_of_bounds_is_refused(changes):
 @pytest.mark.parametrize(
     "changes",
     [{"steps": 0}, {"replay": -1.0}, {"pseudo": float("nan")}, {"confident": 1.5}, {"refresh": 2}, {"keep": True},
-     {"learning_rate": "0.1"}],
+     {"learning_rate": "0.1"}, {"steps": 3.0}, {"batch_size": 2.5}],
 )  # fmt: skip
 def test_settings_out_of_bounds_are_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):

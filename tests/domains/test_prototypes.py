@@ -83,3 +83,9 @@ def test_a_class_without_new_members_stays():
 def test_a_class_without_members_is_refused():
     with pytest.raises(TrainingError, match="none of class 1"):
         Prototypes.of(torch.zeros(2, 3), torch.tensor([0, 2]), 3)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], [0, 1, -1]])
+def test_a_label_of_no_class_is_refused(labels):
+    with pytest.raises(TrainingError, match="labels: expected numbers of 2 classes"):
+        Prototypes.of(torch.zeros(3, 3), torch.tensor(labels), 2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 
 import pytest
 
@@ -43,3 +45,22 @@ def test_it_is_saved_as_json(tmp_path):
     assert data["accuracy"]["it"][1] == [0.8, 0.7, 0.5]
     assert data["systems"]["it"]["backward"] == pytest.approx(-0.2)
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_names_are_shown_as_they_are(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    odd = replace(
+        REPORT,
+        domains=("[old]", "[/b]", "c|d"),
+        accuracy={"frozen": REPORT.accuracy["frozen"], "[it]": ((0.5,) * 3,) * 3},
+    )
+    shown = str(odd)
+    assert all(name in shown for name in ("final: [old]", "final: [/b]", "final: c|d", "[it]"))
+    assert "\x1b" not in shown
+    assert len({line.replace("\\|", "").count("|") for line in odd.to_markdown().splitlines()[2:]}) == 1
+
+
+def test_what_is_no_number_is_none_in_json(tmp_path):
+    replace(REPORT, accuracy={"frozen": ((math.nan,) * 3,) * 3}).save(tmp_path / "report.json")
+    data = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)
+    assert data["systems"]["frozen"]["final"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from knowledge_plugin.domains import follow_stream
 from knowledge_plugin.errors import TrainingError
@@ -56,3 +57,31 @@ def test_labels_of_later_domains_are_for_the_ceiling_alone(report):
 def test_a_stream_needs_two_domains():
     with pytest.raises(TrainingError, match="found 1 domains"):
         follow_stream(DOMAINS[:1], ["left", "right"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_labels": DOMAINS[1].test_labels[:, None]}, "labels: expected 80 whole numbers, found"),
+        ({"test_labels": DOMAINS[1].test_labels[:1]}, "labels: expected 80 whole numbers, found"),
+        ({"test_labels": DOMAINS[1].test_labels + 1}, "labels: expected numbers of 2 classes"),
+        ({"test_features": torch.zeros(80, 3)}, "features: expected"),
+        ({"features": torch.full((80, 4), torch.nan)}, "features: expected finite"),
+        ({"labels": DOMAINS[1].labels - 1}, "labels: expected numbers"),
+    ],
+)
+def test_a_domain_that_does_not_fit_is_refused_by_name(changes, message):
+    with pytest.raises(TrainingError, match=f"domain 'near': {message}"):
+        follow_stream([DOMAINS[0], replace(DOMAINS[1], **changes)], ["left", "right"], settings=SETTINGS, hidden=8)
+
+
+def test_features_that_are_no_matrix_are_refused():
+    flat = [replace(domain, features=domain.features[:, 0]) for domain in DOMAINS]
+    with pytest.raises(TrainingError, match="domain 'source': features: expected"):
+        follow_stream(flat, ["left", "right"], settings=SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["frozen head", "follower", "ALeN, as reconstructed"])
+def test_a_variant_takes_no_systems_place(name):
+    with pytest.raises(TrainingError, match=f"variants: '{name}'"):
+        follow_stream(DOMAINS, ["left", "right"], settings=SETTINGS, hidden=8, variants={name: SETTINGS})

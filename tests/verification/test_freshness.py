@@ -5,6 +5,7 @@ import torch
 
 from knowledge_plugin.config import MappingConfig
 from knowledge_plugin.injection.mapping import MappingNetwork
+from knowledge_plugin.injection.network import Network
 from knowledge_plugin.verification.freshness import looks_untrained
 
 SHAPES = [
@@ -40,3 +41,13 @@ def test_other_weights_do_not(fill):
     with torch.no_grad():
         mapping.layers[0].weight.fill_(fill)
     assert not looks_untrained(mapping)
+
+
+def test_the_weights_of_a_norm_say_nothing():
+    # Of a method from outside, whose network may be of any layers.
+    network = Network()
+    network.linear, network.norm = torch.nn.Linear(64, 64), torch.nn.LayerNorm(64)
+    assert looks_untrained(network)
+    with torch.no_grad():
+        network.linear.weight.mul_(2)
+    assert not looks_untrained(network)

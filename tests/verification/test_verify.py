@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import base64
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin.config import TrainingConfig
 from knowledge_plugin.errors import ArtifactError, HubError, KnowledgePluginError
 from knowledge_plugin.verification import verify
 from tests import tiny
@@ -259,3 +261,15 @@ def test_a_fresh_network_is_advised_what_its_method_can_do(method, mapping, advi
     fresh.save_pretrained(tmp_path)
     (message,) = [message for _, where, message in found(tmp_path) if where == "mapping.safetensors"]
     assert f"Type: {advice}" in message
+
+
+def test_a_training_that_cannot_be_seen_is_not_asked_for_again(tmp_path):
+    made = plugin(trained=False)
+    for steps, expected in ((0, "a fresh network. Type: align("), (3, "although they learned by 'task' in 3 steps")):
+        made.config = replace(made.config, training=TrainingConfig("task", steps=steps))
+        made.save_pretrained(tmp_path)
+        ((severity, where, message),) = found(tmp_path)
+        assert (severity, where) == ("warning", "mapping.safetensors")
+        assert expected in message
+    assert "Type: align(" not in message
+    assert message.endswith("type: evaluate(plugin, model, tokenizer, dataset)")
