@@ -74,7 +74,7 @@ def key_dim_of(plugin: KnowledgePlugin) -> int:
 
 def _untrained(plugin: KnowledgePlugin, seed: int) -> Network:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU too
         network: Network = find_method(plugin.config.injection.method).network(plugin.config)
         return network.to(plugin.mapping.device).eval()
 
