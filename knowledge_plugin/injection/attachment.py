@@ -45,6 +45,7 @@ class PluginStatus:
         index_device: Where the entity vectors are: a device, or ``"disk"`` if they are mapped from there.
         index_bytes: Size of all entity vectors as they are stored.
         mentions_linked: How many virtual tokens were given out in this process since attaching.
+        mentions_unknown: How many mentions, given or found by a linker, were of entities that no attached plugin knows.
     """
 
     name: str
@@ -59,6 +60,7 @@ class PluginStatus:
     index_device: str
     index_bytes: int
     mentions_linked: int
+    mentions_unknown: int
 
 
 class Attachment:
@@ -145,7 +147,7 @@ class Attachment:
     @property
     def mentions_linked(self) -> int:
         """How many virtual tokens the tokenizers of the model have given out in this process since attaching."""
-        return self._source.mentions_linked
+        return self._source.counts.linked
 
     def status(self) -> list[PluginStatus]:
         """Return what is attached to the model, in the order of attaching, and where each part of it sits."""
@@ -165,7 +167,8 @@ class Attachment:
             mapping_device=str(hook.mapping.device),
             index_device=hook.vectors.where,
             index_bytes=hook.vectors.index.nbytes,
-            mentions_linked=source.mentions_linked,
+            mentions_linked=source.counts.linked,
+            mentions_unknown=source.counts.unknown,
         )
 
     def explain(self, text: str) -> list[Mention]:

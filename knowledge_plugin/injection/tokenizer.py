@@ -23,7 +23,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from knowledge_plugin.errors import MentionError, TokenizerError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked, PastSource
 from knowledge_plugin.injection.splicing import Separator, SplicedText, VirtualToken, mark_inserted
-from knowledge_plugin.linking.mention import check_mentions, in_rows
+from knowledge_plugin.linking.mention import in_rows
 
 _Words = Sequence[str]
 _Mentions = list[list[Linked]]
@@ -265,7 +265,7 @@ class _KnowledgeTokenizer:
             for token_id in encoding.ids:
                 source = self._tokenizer.sources.of_token(token_id)
                 if isinstance(source, KnowledgeSource) and source.ids.is_first(token_id):
-                    source.mentions_linked += 1
+                    source.counts.linked += 1
         return encoded
 
     def _find(self, texts: list, given: list | None) -> _Mentions:
@@ -277,16 +277,7 @@ class _KnowledgeTokenizer:
             raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
         if any(_is_mention(items) for items in given):
             raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
-        sources, found = self._tokenizer.sources, []
-        for items, text in zip(given, strings, strict=True):
-            if items is None:  # of this text they are to be found
-                found += sources.find([text])
-                continue
-            items = list(in_rows(items))
-            known = check_mentions(items, text, sources.knows)
-            # If nobody knows any of them, that is to be said.
-            found.append(sources.known(known or check_mentions(items, text)))
-        return found
+        return self._tokenizer.sources.given(given, strings)
 
     def _decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
