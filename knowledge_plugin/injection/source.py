@@ -133,7 +133,11 @@ class KnowledgeSource:
 
     def token_id(self, mention: Mention) -> int:
         """Return the virtual id of a mention's entity; of several, the first."""
-        token_id = self.ids.of_row(self.knowledge_base.row(mention.entity_id))
+        return self.first_id(mention.entity_id)
+
+    def first_id(self, entity_id: str) -> int:
+        """Return the virtual id of an entity; of several, the first."""
+        token_id = self.ids.of_row(self.knowledge_base.row(entity_id))
         if token_id not in self.ids:
             raise AttachmentError(
                 f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, "
@@ -168,7 +172,7 @@ class Linked(NamedTuple):
 
     @property
     def token(self) -> str:
-        """What the virtual token of the entity is called."""
+        """What the virtual token of the entity is called; :meth:`KnowledgeSources.called` finds it by that."""
         return f"<{self.mention.entity_id}>"
 
 
@@ -247,6 +251,17 @@ class KnowledgeSources:
         """Return the plugin to whose range a token id belongs."""
         known: Iterable[KnowledgeSource | PastSource] = (*self._sources, *self._past)
         return next((source for source in known if token_id in source.ids), None)
+
+    def called(self, token: str) -> range | None:
+        """Return the ids of the tokens that are called so: of an entity of the first plugin that knows it."""
+        if not (token.startswith("<") and token.endswith(">")):
+            return None
+        entity_id = token[1:-1]
+        source = next((source for source in self._sources if source.knows(entity_id)), None)
+        if source is None:
+            return None
+        first = source.first_id(entity_id)
+        return range(first, first + source.ids.tokens)
 
     def __deepcopy__(self, memo: dict) -> KnowledgeSources:
         return self  # copies of a tokenizer are switched off together with it

@@ -316,6 +316,20 @@ class _KnowledgeTokenizer:
                 tokens.append(name)
         return tokens
 
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        if isinstance(tokens, str):
+            return self.convert_tokens_to_ids([tokens])[0]
+        tokens = list(tokens)
+        ids: list[int] = []
+        for token, token_id in zip(tokens, super().convert_tokens_to_ids(tokens), strict=True):  # type: ignore[misc]
+            # A word of the vocabulary stays what it is, even if it looks like the token of an entity.
+            called = self._tokenizer.sources.called(token) if token_id in (None, self._tokenizer.unknown_id) else None
+            if called is not None:
+                # Several tokens of one entity bear one name, and stand one after the other.
+                token_id = ids[-1] + 1 if ids and ids[-1] in called[:-1] else called[0]
+            ids.append(token_id)
+        return ids
+
     def _virtual_name(self, token_id: int) -> str | None:
         source = self._tokenizer.sources.of_token(token_id)
         entity_id = None if source is None else source.entity_id(token_id)

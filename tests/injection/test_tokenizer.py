@@ -306,6 +306,24 @@ def test_a_virtual_token_has_one_name(linking):
     assert "<geo:york>" in encoding.tokens()
 
 
+def test_tokens_become_ids_again(linking, tokenizer):
+    ids = linking(TEXT, add_special_tokens=False)["input_ids"]
+    assert sum(map(is_virtual, ids)) == 3
+    assert linking.convert_tokens_to_ids(linking.convert_ids_to_tokens(ids)) == ids
+    assert linking.convert_tokens_to_ids(iter(linking.tokenize(TEXT))) == ids
+    assert linking.convert_ids_to_tokens(linking.convert_tokens_to_ids("<geo:york>")) == "<geo:york>"
+    for other in ("<geo:atlantis>", "geo:york", "the", "<", tokenizer.unk_token, tokenizer.pad_token):
+        assert linking.convert_tokens_to_ids(other) == tokenizer.convert_tokens_to_ids(other)
+    assert linking.convert_tokens_to_ids([]) == []
+
+
+def test_a_word_that_looks_like_an_entity_stays_a_word(wordpiece):
+    own = copy.deepcopy(wordpiece)
+    own.add_tokens(["<geo:york>"])
+    with KnowledgePlugin.for_model(MODEL, tiny.knowledge_base()).attach(MODEL, own) as attachment:
+        assert attachment.tokenizer.convert_tokens_to_ids("<geo:york>") == len(own) - 1
+
+
 @pytest.mark.parametrize("span", [(0, 0), (3, 2), (-1, 2), (0, 100)])
 def test_a_span_outside_its_text_is_refused(linking, span):
     with pytest.raises(MentionError, match="does not fit"):
