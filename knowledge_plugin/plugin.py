@@ -36,7 +36,7 @@ from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
 from knowledge_plugin.injection.attachment import Attachment, attach, attachments
 from knowledge_plugin.injection.embeddings import execution_device, input_embedding
-from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
+from knowledge_plugin.injection.fingerprint import check_own_tokenizer, check_tokenizer, compare, describe_base_model
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.injection.mapping import MappingNetwork
 from knowledge_plugin.injection.placement import INDEX_DEVICES, IndexDevice, PlacedIndex, choose_gpu
@@ -106,8 +106,9 @@ class KnowledgePlugin:
         Args:
             model: The frozen checkpoint, or the base that it was fine-tuned from.
             kb: The knowledge base.
-            tokenizer: If given, it is checked at once that it can carry virtual tokens, and a few of its words travel
-                with the plugin, so that another tokenizer is noticed when the plugin is attached.
+            tokenizer: That of the model. If given, it is checked at once that it can carry virtual tokens and fits the
+                model, and a few of its words travel with the plugin, so that another tokenizer is noticed when the
+                plugin is attached.
             mapping: For map-tuning ``"mlp"`` (the default) or ``"affine"``, the paper's, which
                 :func:`knowledge_plugin.align` can fit without any training.
             method: How knowledge enters the model; see :mod:`knowledge_plugin.registry`.
@@ -115,17 +116,20 @@ class KnowledgePlugin:
 
         Raises:
             IncompatibleModelError: The model has no word embeddings, or not what the method hangs on.
-            TokenizerError: A slow tokenizer.
+            TokenizerError: A slow tokenizer, or one with words that the model has no embedding for.
             MappingError: No such kind of mapping.
             ConfigError: No such method, or a setting that it does not have, or one out of bounds.
 
         Warns:
-            UserWarning: The method looks entries up, and ``key_dim`` is not given: what an entry is found by is then
-                also all that it says.
+            UserWarning: The tokenizer is probably not that of the model. Or the method looks entries up, and
+                ``key_dim`` is not given: what an entry is found by is then also all that it says.
         """
         kind = find_method(method)
         kind.check_settings(settings)
-        base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
+        base = None if tokenizer is None else base_tokenizer(tokenizer)
+        base_model = describe_base_model(model, base)
+        if base is not None:
+            check_own_tokenizer(model, base)
         shape, injection = kind.configure(model, kb, mapping, **settings)
         if isinstance(injection, LayerInjectionConfig) and settings.get("key_dim") is None:
             _warn_of_whole_keys(injection, kb)
