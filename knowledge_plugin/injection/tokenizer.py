@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Encoding, Tokenizer
@@ -24,6 +25,8 @@ from knowledge_plugin.errors import MentionError, TokenizerError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked, PastSource
 from knowledge_plugin.injection.splicing import Separator, SplicedText, VirtualToken, mark_inserted
 from knowledge_plugin.linking.mention import in_rows
+
+_HOW_MENTIONS_ARE_GIVEN = "Type: mentions=[[Mention(start, end, entity_id), ...], ...]"
 
 _Words = Sequence[str]
 _Mentions = list[list[Linked]]
@@ -274,9 +277,15 @@ class _KnowledgeTokenizer:
             return self._tokenizer.sources.find(strings) if strings else []
         given = list(given)
         if len(given) != len(strings):
-            raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
+            raise MentionError(
+                f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}. "
+                f"{_HOW_MENTIONS_ARE_GIVEN}"
+            )
         if any(_is_mention(items) for items in given):
-            raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
+            raise MentionError(
+                f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}. "
+                f"{_HOW_MENTIONS_ARE_GIVEN}"
+            )
         return self._tokenizer.sources.given(given, strings)
 
     def _decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> str:
@@ -437,9 +446,11 @@ def base_tokenizer(tokenizer: object) -> PreTrainedTokenizerBase:
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(
         getattr(tokenizer, "_tokenizer", None), Tokenizer
     ):
+        is_name = isinstance(tokenizer, (str, Path))
+        found, name = (repr(str(tokenizer)), repr(str(tokenizer))) if is_name else (type(tokenizer).__name__, "...")
         raise TokenizerError(
-            f"expected a fast tokenizer of transformers, found {type(tokenizer).__name__}. Its tokens must know where "
-            "in the text they come from. Type: AutoTokenizer.from_pretrained(...)"
+            f"expected a fast tokenizer of transformers, found {found:.200}. Its tokens must know where in the text "
+            f"they come from. Type: AutoTokenizer.from_pretrained({name:.200})"
         )
     return tokenizer
 
