@@ -25,12 +25,14 @@ class Counts:
     """What was tokenized for one plugin in one process; a copy in another begins anew.
 
     Attributes:
+        texts: Texts that came to a tokenizer of the model.
         linked: Virtual tokens that were given out.
         known: Mentions, given or of the plugin's linker, whose entity is in a knowledge base that is attached.
         unknown: Those whose entity is in none.
         warned: Whether that was said.
     """
 
+    texts: int = 0
     linked: int = 0
     known: int = 0
     unknown: int = 0

@@ -250,7 +250,8 @@ class _KnowledgeTokenizer:
         as_label = getattr(self._knowledge_local, "target_mode", False)
         if mentions is not None and kwargs.get("sanitize_control_tokens"):
             raise MentionError("mentions=: a chat with sanitize_control_tokens is not linked, so it takes none.")
-        if as_label or kwargs.get("sanitize_control_tokens") or not self._tokenizer.sources.enabled:
+        enabled = self._tokenizer.sources.enabled
+        if as_label or kwargs.get("sanitize_control_tokens") or not enabled:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         words = kwargs.get("is_split_into_words", False)
         is_batch = isinstance(text, (list, tuple)) and (not words or bool(text and isinstance(text[0], (list, tuple))))
@@ -259,6 +260,8 @@ class _KnowledgeTokenizer:
             pairs = list(text_pair) if is_batch else [text_pair]
         firsts = self._find(texts, _for_batch(mentions, is_batch))
         seconds = self._find(pairs, _for_batch(mentions_pair, is_batch)) if pairs is not None else None
+        for source in enabled:
+            source.counts.texts += len(texts) + len(pairs or ())
         if not any(firsts) and not any(seconds or []):
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         with self._tokenizer.mentions(firsts, seconds):
