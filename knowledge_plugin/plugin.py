@@ -6,6 +6,7 @@ import tempfile
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -29,20 +30,27 @@ from knowledge_plugin.config import (
     read_config,
     to_json,
 )
-from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, LinkingError, MappingError
+from knowledge_plugin.errors import (
+    ArtifactError,
+    AttachmentError,
+    IncompatibleModelError,
+    KnowledgePluginError,
+    LinkingError,
+    MappingError,
+)
 from knowledge_plugin.hub.card import keep_words, render_card, sealed, write_card
 from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
 from knowledge_plugin.hub.push import push_folder
 from knowledge_plugin.hub.snapshot import check_sums_once, commit_of, resolve_folder
 from knowledge_plugin.injection.attachment import Attachment, attach, attachments
 from knowledge_plugin.injection.embeddings import execution_device, input_embedding
-from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
+from knowledge_plugin.injection.fingerprint import check_own_tokenizer, check_tokenizer, compare, describe_base_model
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.injection.mapping import MappingNetwork
-from knowledge_plugin.injection.placement import INDEX_DEVICES, IndexDevice, PlacedIndex, choose_gpu
+from knowledge_plugin.injection.placement import IndexDevice, PlacedIndex, choose_gpu
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.injection.tokenizer import base_tokenizer
-from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base import KnowledgeBase, check_knowledge_base
 from knowledge_plugin.knowledge_base.embedding_index import SHARD_PATTERN
 from knowledge_plugin.knowledge_base.storage import without_vectors
 from knowledge_plugin.linking import DictionaryLinker, Linker
@@ -106,8 +114,9 @@ class KnowledgePlugin:
         Args:
             model: The frozen checkpoint, or the base that it was fine-tuned from.
             kb: The knowledge base.
-            tokenizer: If given, it is checked at once that it can carry virtual tokens, and a few of its words travel
-                with the plugin, so that another tokenizer is noticed when the plugin is attached.
+            tokenizer: That of the model. If given, it is checked at once that it can carry virtual tokens and fits the
+                model, and a few of its words travel with the plugin, so that another tokenizer is noticed when the
+                plugin is attached.
             mapping: For map-tuning ``"mlp"`` (the default) or ``"affine"``, the paper's, which
                 :func:`knowledge_plugin.align` can fit without any training.
             method: How knowledge enters the model; see :mod:`knowledge_plugin.registry`.
@@ -115,17 +124,22 @@ class KnowledgePlugin:
 
         Raises:
             IncompatibleModelError: The model has no word embeddings, or not what the method hangs on.
-            TokenizerError: A slow tokenizer.
+            KnowledgeBaseError: No knowledge base.
+            TokenizerError: A slow tokenizer, or one with words that the model has no embedding for.
             MappingError: No such kind of mapping.
             ConfigError: No such method, or a setting that it does not have, or one out of bounds.
 
         Warns:
-            UserWarning: The method looks entries up, and ``key_dim`` is not given: what an entry is found by is then
-                also all that it says.
+            UserWarning: The tokenizer is probably not that of the model. Or the method looks entries up, and
+                ``key_dim`` is not given: what an entry is found by is then also all that it says.
         """
+        check_knowledge_base(kb)
         kind = find_method(method)
         kind.check_settings(settings)
-        base_model = describe_base_model(model, None if tokenizer is None else base_tokenizer(tokenizer))
+        base = None if tokenizer is None else base_tokenizer(tokenizer)
+        base_model = describe_base_model(model, base)
+        if base is not None:
+            check_own_tokenizer(model, base)
         shape, injection = kind.configure(model, kb, mapping, **settings)
         if isinstance(injection, LayerInjectionConfig) and settings.get("key_dim") is None:
             _warn_of_whole_keys(injection, kb)
@@ -177,9 +191,8 @@ class KnowledgePlugin:
             HubError: The repo, the revision or the network is not there.
             AttachmentError: ``index_device="cuda"`` and there is no GPU.
         """
-        if index_device not in INDEX_DEVICES:
-            raise ValueError(f"index_device: expected one of {', '.join(INDEX_DEVICES)}, found {index_device!r}.")
-        choose_gpu(0, index_device, torch.device("cpu"))  # so that a missing GPU is said before anything is loaded
+        # So that a missing GPU is said before anything is loaded.
+        choose_gpu(0, index_device, torch.device("cpu"))
         options: dict[str, Any] = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
         options["force_download"] = force_download
         leave_out = () if vectors else (f"*{SHARD_PATTERN}",)
@@ -188,7 +201,7 @@ class KnowledgePlugin:
             options |= {"revision": commit_of(folder) or revision, "index_device": index_device, "vectors": vectors}
             load = partial(cls.from_pretrained, name_or_path, **options)
             return load(subfolder=next(iter(several))) if len(several) == 1 else _OneOfSeveral(several, load)
-        config = read_config(folder, KnowledgePluginConfig)
+        config = _read_config(folder)
         if MAPPING_NAME not in config.files:
             raise ArtifactError(
                 f"{folder}: expected the config to list {MAPPING_NAME}, found {sorted(config.files)[:5]}."
@@ -416,10 +429,12 @@ class KnowledgePlugin:
         ``remove``.
 
         Raises:
+            KnowledgeBaseError: No knowledge base.
             MappingError: Its vectors are of another width.
             AttachmentError: The plugin is attached, and its method puts tokens into texts: they would stand for other
                 entities. Detach, swap, attach.
         """
+        check_knowledge_base(kb)
         _check_width(self.config, kb)
         attached = [attachment for attachment in self._attachments if attachment.attached]
         if any(attachment.source.ids for attachment in attached):
@@ -478,6 +493,16 @@ class KnowledgePlugin:
         if strict:
             raise IncompatibleModelError(message + ". If you know better: attach(..., strict=False)")
         warnings.warn(message, stacklevel=3)
+
+
+def _read_config(folder: Path) -> KnowledgePluginConfig:
+    try:
+        return read_config(folder, KnowledgePluginConfig)
+    except ArtifactError as error:
+        with suppress(KnowledgePluginError):
+            read_config(folder, KnowledgeBaseConfig)
+            error = ArtifactError(f"{error} Type: KnowledgeBase.from_pretrained({str(folder)!r})")
+        raise error from None
 
 
 def _check_width(config: KnowledgePluginConfig, knowledge_base: KnowledgeBase) -> None:

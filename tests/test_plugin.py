@@ -18,7 +18,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
-from knowledge_plugin.errors import ArtifactError, AttachmentError, IncompatibleModelError, MappingError
+from knowledge_plugin.errors import (
+    ArtifactError,
+    AttachmentError,
+    IncompatibleModelError,
+    KnowledgeBaseError,
+    MappingError,
+    TokenizerError,
+)
 from knowledge_plugin.results import EvaluationResult, Score
 from tests import tiny
 from tests.contract.architectures import build
@@ -247,3 +254,27 @@ def test_a_form_of_what_puts_nothing_into_a_text_is_refused(form, model, kb, wor
     with pytest.raises(AttachmentError, match="'memory' puts nothing into a text"):
         plugin.attach(model, wordpiece, form=form)
     plugin.attach(model, wordpiece).detach()
+
+
+@pytest.mark.parametrize("wrong", ["cities-kb", None])
+def test_what_is_no_knowledge_base_is_refused(wrong, model, plugin):
+    for use in (lambda: KnowledgePlugin.for_model(model, wrong), lambda: plugin.swap(wrong)):
+        with pytest.raises(KnowledgeBaseError, match=r"Type: KnowledgeBase\.from_pretrained\("):
+            use()
+    with pytest.raises(KnowledgeBaseError, match=r"found KnowledgePlugin. Type: plugin\.knowledge_base"):
+        KnowledgePlugin.for_model(model, plugin)
+
+
+def test_names_instead_of_models_and_tokenizers_are_refused(model, kb, plugin, wordpiece):
+    for use in (lambda: KnowledgePlugin.for_model("ck", kb, wordpiece), lambda: plugin.attach("ck", wordpiece)):
+        with pytest.raises(IncompatibleModelError, match=r"found 'ck'\. Type: AutoModel\.from_pretrained\('ck'\)"):
+            use()
+    for use in (lambda: KnowledgePlugin.for_model(model, kb, "ck"), lambda: plugin.attach(model, "ck")):
+        with pytest.raises(TokenizerError, match=r"found 'ck'\. .*Type: AutoTokenizer\.from_pretrained\('ck'\)"):
+            use()
+
+
+def test_a_place_that_is_none_is_refused(plugin, model, wordpiece):
+    plugin.index_device = "gpu"
+    with pytest.raises(ValueError, match="index_device: expected one of auto, cpu, cuda, disk, found 'gpu'"):
+        plugin.attach(model, wordpiece)

@@ -30,11 +30,19 @@ def open_plugin(
     """Open a plugin; of a knowledge base, say which command it is for."""
     try:
         return KnowledgePlugin.from_pretrained(name, revision=revision, subfolder=subfolder, vectors=vectors)
-    except ArtifactError as error:
-        with suppress(KnowledgePluginError):
-            read_config(name, KnowledgeBaseConfig)
-            error = ArtifactError(f"{error} Type: knowledge-plugin kb info {name}")
-        raise error from None
+    except ArtifactError:
+        if _is_knowledge_base(name):
+            raise ArtifactError(
+                f"{name} holds a knowledge-base, not a knowledge-plugin. Type: knowledge-plugin kb info {name}"
+            ) from None
+        raise
+
+
+def _is_knowledge_base(name: str) -> bool:
+    with suppress(KnowledgePluginError):
+        read_config(name, KnowledgeBaseConfig)
+        return True
+    return False
 
 
 def open_any(name: str, revision: str | None = None, subfolder: str | None = None) -> KnowledgePlugin | KnowledgeBase:

@@ -12,7 +12,7 @@ import torch
 from knowledge_plugin.errors import EvaluationError
 from knowledge_plugin.injection.answers import Answered, check_answers, join_answer
 from knowledge_plugin.injection.source import KnowledgeSource
-from knowledge_plugin.linking.mention import Mention, check_mentions, link
+from knowledge_plugin.linking.mention import Mention
 
 _ROW = '{"text": "The museum in Graz opened.", "label": 3}'
 
@@ -73,20 +73,16 @@ def read_rows(dataset: Iterable[Mapping[str, Any]], source: KnowledgeSource) -> 
         if not all(isinstance(text, str) for text in written):
             wrong = next(text for text in written if not isinstance(text, str))
             raise EvaluationError(f"{name}: expected a text in each row, found {wrong!r:.80}.")
-    if given is None:
-        found = link(source.needed_linker, texts)
-    else:
-        found = [check_mentions(items, text) for items, text in zip(given, texts, strict=True)]
     in_pairs: list[list[Mention]] | None = None
     if pairs is not None:
         # Where mentions are given without a linker, those of second texts are simply not known.
-        in_pairs = link(source.linker, pairs) if source.linker is not None else [[] for _ in pairs]
+        in_pairs = source.find(pairs) if source.linker is not None else [[] for _ in pairs]
     return Rows(
         texts,
         pairs,
         labels=next((column for name in ("label", "labels") if (column := _column(rows, name)) is not None), None),
-        mentions=[source.known(mentions) for mentions in found],
-        pair_mentions=None if in_pairs is None else [source.known(mentions) for mentions in in_pairs],
+        mentions=source.find(texts) if given is None else source.given(given, texts),
+        pair_mentions=in_pairs,
     )
 
 

@@ -27,6 +27,12 @@ from knowledge_plugin.injection.tokenizer import knowledge_tokenizer
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking.mention import Linker, Mention
 
+_NO_TEXT = (
+    "no text was given to attachment.tokenizer in this process, and what another tokenizer encodes gets no knowledge. "
+    "Type: model, tokenizer = attachment, and give this tokenizer to pipeline(...), Trainer(processing_class=...) or "
+    "whatever reads the texts; workers of a DataLoader count for themselves"
+)
+
 
 @dataclass(frozen=True)
 class PluginStatus:
@@ -44,7 +50,10 @@ class PluginStatus:
         mapping_device: Where the weights of the mapping network are.
         index_device: Where the entity vectors are: a device, or ``"disk"`` if they are mapped from there.
         index_bytes: Size of all entity vectors as they are stored.
+        texts: How many texts came to :attr:`Attachment.tokenizer` in this process since attaching.
         mentions_linked: How many virtual tokens were given out in this process since attaching.
+        mentions_unknown: How many mentions, given or found by a linker, were of entities that no attached plugin knows.
+        note: What looks wrong, and what to do about it; ``None`` if nothing does.
     """
 
     name: str
@@ -58,7 +67,10 @@ class PluginStatus:
     mapping_device: str
     index_device: str
     index_bytes: int
+    texts: int
     mentions_linked: int
+    mentions_unknown: int
+    note: str | None
 
 
 class Attachment:
@@ -145,7 +157,7 @@ class Attachment:
     @property
     def mentions_linked(self) -> int:
         """How many virtual tokens the tokenizers of the model have given out in this process since attaching."""
-        return self._source.mentions_linked
+        return self._source.counts.linked
 
     def status(self) -> list[PluginStatus]:
         """Return what is attached to the model, in the order of attaching, and where each part of it sits."""
@@ -165,7 +177,10 @@ class Attachment:
             mapping_device=str(hook.mapping.device),
             index_device=hook.vectors.where,
             index_bytes=hook.vectors.index.nbytes,
-            mentions_linked=source.mentions_linked,
+            texts=source.counts.texts,
+            mentions_linked=source.counts.linked,
+            mentions_unknown=source.counts.unknown,
+            note=_NO_TEXT if hook.ids and not source.counts.texts else None,
         )
 
     def explain(self, text: str) -> list[Mention]:
@@ -174,6 +189,11 @@ class Attachment:
         Of a method that looks entries up in layers, what the model looked up there, the best first; something is always
         found. An encoder-decoder looks up in its decoder, which is given the text too, since no answer is written here:
         what it looks up while it writes one may be something else.
+
+        A mention has the id of its entity alone; its name and more are in the knowledge base::
+
+            for mention in attachment.explain(text):
+                print(text[mention.start : mention.end], plugin.knowledge_base[mention.entity_id].label, mention.score)
 
         Of several plugins on the model each explains its own mentions; what overlaps a mention of a plugin that was
         attached earlier is not linked, and not here.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,11 +44,24 @@ def input_embedding(model: nn.Module) -> nn.Embedding:
             pass
     embedding = unwrapped(found)
     if embedding is None:
-        raise IncompatibleModelError(
-            f"{type(model).__name__}: expected a transformers model with word embeddings (torch.nn.Embedding), found "
-            f"{type(found).__name__}. Of a SentenceTransformer, pass its transformer: st[0].model"
-        )
+        raise IncompatibleModelError(_why_none(model, found))
     return embedding
+
+
+def _why_none(model: object, found: object) -> str:
+    expected = "expected a transformers model with word embeddings (torch.nn.Embedding)"
+    if isinstance(model, (str, Path)):
+        name = str(model)
+        return (
+            f"{expected}, found {name!r:.200}. Type: AutoModel.from_pretrained({name!r:.200}), or with the class of "
+            "its task, such as AutoModelForSequenceClassification"
+        )
+    if not isinstance(model, nn.Module):
+        return f"{expected}, found {type(model).__name__}. Type: AutoModel.from_pretrained(...)"
+    return (
+        f"{type(model).__name__}: {expected}, found {type(found).__name__}. Of a SentenceTransformer, pass its "
+        "transformer: st[0].model"
+    )
 
 
 def embedding_modules(model: nn.Module) -> list[nn.Module]:

@@ -29,6 +29,9 @@ _SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", 
 # bfloat16 rounding leaves the cosine of a row above 0.9999; fine-tuning moves rows by a few percent of their length,
 # and two models that were trained apart have nothing in common (cosines near 0).
 _SAME, _DESCENDANT = 0.9999, 0.8
+# Matrices are padded by a few percent, and a tokenizer may be cut down to one of many languages; of another model the
+# tokenizer of 30,000 words stands against 120,000 rows and more.
+_FEWEST_WORDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -131,36 +134,80 @@ def decode_fingerprint(base_model: BaseModelConfig) -> tuple[torch.Tensor, torch
     return torch.tensor(ids), vectors
 
 
+def check_own_tokenizer(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Look whether a tokenizer can be a model's own, before some of its words are recorded.
+
+    Warns where it probably is not: it has far fewer words than the model has embeddings, or words were added that the
+    model has no embedding for, or its special tokens have other ids than the model's config says.
+
+    Raises:
+        TokenizerError: Words of its own vocabulary have no embedding. Words that were added may be without: they get
+            one by ``resize_token_embeddings``, or are never used.
+    """
+    own, rows = tokenizer.vocab_size, input_embedding(model).num_embeddings
+    if own > rows:
+        raise TokenizerError(
+            f"the tokenizer is not that of {_called(model)}: it has {own} words, the model has embeddings for {rows}. "
+            f"Type: {_of_the_checkpoint(model)}. If it is: KnowledgePlugin.for_model(model, kb), without the tokenizer"
+        )
+    _warn_of_few_words(model, tokenizer, stacklevel=4)
+    _warn_of_other_ids(model, tokenizer, stacklevel=4)
+
+
 def check_tokenizer(
     base_model: BaseModelConfig, model: nn.Module, tokenizer: PreTrainedTokenizerBase, strict: bool = True
 ) -> None:
     """Look whether a tokenizer can be the model's own: of another one every word would mean another.
 
     Warns where it probably is not: it has words that the model has no embedding for, or its special tokens have other
-    ids than the model's config says.
+    ids than the model's config says; or, if the plugin recorded no words, far fewer words than embeddings.
 
     Raises:
         TokenizerError: Most of the words that the plugin recorded have other ids (with ``strict=False`` a warning).
     """
-    expected, found = base_model.fingerprint.tokens, _words(tokenizer, base_model.fingerprint.token_ids)
-    if expected is not None:
-        compared = [(a, b) for a, b in zip(expected, found, strict=True) if a or b]
-        other = [(a, b) for a, b in compared if a != b]
-        if 2 * len(other) > len(compared):
-            message = (
-                f"the tokenizer is not that of {base_model.name or 'the model that the plugin was made for'}: of "
-                f"{len(compared)} ids compared, {len(other)} stand for other words, for example {other[0][0]!r} there "
-                f"and {other[0][1]!r} here. Pass the tokenizer of the checkpoint: AutoTokenizer.from_pretrained(...)"
-            )
-            if strict:
-                raise TokenizerError(message + ". If you know better: attach(..., strict=False)")
-            warnings.warn(message, stacklevel=3)
+    if base_model.fingerprint.tokens is None:
+        _warn_of_few_words(model, tokenizer, stacklevel=4)
+    elif (other := _other_words(base_model, tokenizer)) is not None:
+        message = (
+            f"this tokenizer is not the one that the plugin was made with: {other}. Either this one is not that of the "
+            f"checkpoint: {_of_the_checkpoint(model)}. Or the plugin was made with the wrong one, and if trained then "
+            "with it too: make it anew, KnowledgePlugin.for_model(model, kb, tokenizer)"
+        )
+        if strict:
+            raise TokenizerError(message + ". If you know better: attach(..., strict=False)")
+        warnings.warn(message, stacklevel=3)
+    _warn_of_other_ids(model, tokenizer, stacklevel=4)
+
+
+def _other_words(base_model: BaseModelConfig, tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Say how many words of a tokenizer differ from those recorded, ``None`` if it is not most of them."""
+    found = _words(tokenizer, base_model.fingerprint.token_ids)
+    compared = [(a, b) for a, b in zip(base_model.fingerprint.tokens or (), found, strict=True) if a or b]
+    other = [(a, b) for a, b in compared if a != b]
+    if 2 * len(other) <= len(compared):
+        return None
+    there, here = other[0]
+    example = f"{there!r} there and {here!r} here"
+    return f"of {len(compared)} ids compared, {len(other)} stand for other words, for example {example}"
+
+
+def _warn_of_few_words(model: nn.Module, tokenizer: PreTrainedTokenizerBase, stacklevel: int) -> None:
+    words, rows = len(tokenizer), input_embedding(model).num_embeddings
+    if words < _FEWEST_WORDS * rows:
+        warnings.warn(
+            f"the tokenizer has {words} words, and {_called(model)} has embeddings for {rows}. Is this the tokenizer "
+            f"of this checkpoint? Type: {_of_the_checkpoint(model)}",
+            stacklevel=stacklevel,
+        )
+
+
+def _warn_of_other_ids(model: nn.Module, tokenizer: PreTrainedTokenizerBase, stacklevel: int) -> None:
     vocab_size = input_embedding(model).num_embeddings
     if len(tokenizer) > vocab_size:
         warnings.warn(
             f"the tokenizer has {len(tokenizer)} words, the model has embeddings for {vocab_size}. If you added words, "
             "call model.resize_token_embeddings(len(tokenizer)) before you attach; else this is not its tokenizer.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     declared = {name: getattr(getattr(model, "config", None), name, None) for name in _SPECIAL_IDS}
     both = [
@@ -168,11 +215,20 @@ def check_tokenizer(
     ]
     if both and all(j not in (i if isinstance(i, list) else [i]) for i, j in both):
         warnings.warn(
-            f"the special tokens of the tokenizer have other ids than the config of {_name_of(model) or 'the model'} "
+            f"the special tokens of the tokenizer have other ids than the config of {_called(model)} "
             f"says ({', '.join(n for n, i in declared.items() if i is not None)}). Is this the tokenizer of this "
-            "checkpoint? Type: AutoTokenizer.from_pretrained(...)",
-            stacklevel=3,
+            f"checkpoint? Type: {_of_the_checkpoint(model)}",
+            stacklevel=stacklevel,
         )
+
+
+def _of_the_checkpoint(model: nn.Module) -> str:
+    name = _name_of(model)
+    return f"AutoTokenizer.from_pretrained({name!r})" if name else "AutoTokenizer.from_pretrained(...)"
+
+
+def _called(model: nn.Module) -> str:
+    return _name_of(model) or "the model"
 
 
 def _name_of(model: nn.Module) -> str:

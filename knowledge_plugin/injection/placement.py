@@ -82,7 +82,10 @@ def choose_gpu(nbytes: int, wanted: IndexDevice, embedding_device: torch.device)
 
     Raises:
         AttachmentError: ``"cuda"`` was asked for and there is none.
+        ValueError: Something else was asked for.
     """
+    if wanted not in INDEX_DEVICES:
+        raise ValueError(f"index_device: expected one of {', '.join(INDEX_DEVICES)}, found {wanted!r:.80}.")
     if wanted == "cuda":
         if embedding_device.type == "cuda":
             return embedding_device

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import AttachmentError, LinkingError
 from knowledge_plugin.injection.virtual_ids import VirtualIds
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking.mention import Linker, Mention, link
-
-_MANY_UNKNOWN = 100
+from knowledge_plugin.linking.mention import Linker, Mention, check_mentions, in_rows, link
 
 # Of this thread or task alone, as with torch.no_grad: a server answers others meanwhile.
 _SWITCHED_OFF: ContextVar[frozenset[uuid.UUID]] = ContextVar("switched_off", default=frozenset())
+
+
+@dataclass
+class Counts:
+    """What was tokenized for one plugin in one process; a copy in another begins anew.
+
+    Attributes:
+        texts: Texts that came to a tokenizer of the model.
+        linked: Virtual tokens that were given out.
+        known: Mentions, given or of the plugin's linker, whose entity is in a knowledge base that is attached.
+        unknown: Those whose entity is in none.
+        warned: Whether that was said.
+    """
+
+    texts: int = 0
+    linked: int = 0
+    known: int = 0
+    unknown: int = 0
+    warned: bool = False
+
+    def __reduce__(self) -> tuple:
+        return Counts, ()  # so that datasets can tell by a hash of a tokenizer what it has tokenized before
 
 
 class KnowledgeSource:
@@ -49,7 +70,7 @@ class KnowledgeSource:
         self.ids = ids
         self.form = form
         self.separator = separator
-        self.mentions_linked = 0
+        self.counts = Counts()
         # The same in another process: a forked worker is switched off as it was where it was forked, though what it
         # works with may have been pickled by a thread that knows nothing of it.
         self._key = uuid.uuid4()
@@ -61,8 +82,8 @@ class KnowledgeSource:
         return not self._sent_switched_off and self._key not in _SWITCHED_OFF.get()
 
     def __getstate__(self) -> dict:
-        # A worker process does what the thread that sent it there would do. The count is of one process.
-        return self.__dict__ | {"_sent_switched_off": not self.enabled, "mentions_linked": 0}
+        # A worker process does what the thread that sent it there would do.
+        return self.__dict__ | {"_sent_switched_off": not self.enabled}
 
     @contextmanager
     def switched_off(self) -> Iterator[None]:
@@ -95,9 +116,30 @@ class KnowledgeSource:
         """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
         return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
 
+    def find(self, texts: list[str]) -> list[list[Mention]]:
+        """Return what its linker finds in each text, of entities that it knows. Warns as :func:`notice` does.
+
+        Raises:
+            LinkingError: There is no linker, or it did not give the mentions of each text.
+            MentionError: A mention does not fit its text.
+        """
+        return _found(self, texts, attached=[self])
+
+    def given(self, rows: Sequence[Iterable | Mapping], texts: list[str]) -> list[list[Mention]]:
+        """Return what is given for each text, of entities that it knows. Warns as :func:`notice` does.
+
+        Raises:
+            MentionError: A mention does not fit its text.
+        """
+        return _given([self], rows, texts, attached=[self])
+
     def token_id(self, mention: Mention) -> int:
         """Return the virtual id of a mention's entity; of several, the first."""
-        token_id = self.ids.of_row(self.knowledge_base.row(mention.entity_id))
+        return self.first_id(mention.entity_id)
+
+    def first_id(self, entity_id: str) -> int:
+        """Return the virtual id of an entity; of several, the first."""
+        token_id = self.ids.of_row(self.knowledge_base.row(entity_id))
         if token_id not in self.ids:
             raise AttachmentError(
                 f"the knowledge base has grown to {len(self.knowledge_base)} entities since the plugin was attached, "
@@ -132,7 +174,7 @@ class Linked(NamedTuple):
 
     @property
     def token(self) -> str:
-        """What the virtual token of the entity is called."""
+        """What the virtual token of the entity is called; :meth:`KnowledgeSources.called` finds it by that."""
         return f"<{self.mention.entity_id}>"
 
 
@@ -145,7 +187,6 @@ class KnowledgeSources:
     def __init__(self) -> None:
         self._sources: list[KnowledgeSource] = []
         self._past: list[PastSource] = []
-        self._given = _GivenIds()
 
     def check(self, source: KnowledgeSource) -> None:
         """Warn if a plugin to be added has no linker and others have, or the other way round."""
@@ -166,10 +207,6 @@ class KnowledgeSources:
         other = KnowledgeSources()
         other._sources, other._past = list(self._sources), list(self._past)
         return other
-
-    def knows(self, entity_id: str) -> bool:
-        """Say whether any plugin knows an entity."""
-        return any(source.knows(entity_id) for source in self.enabled)
 
     def remove(self, source: KnowledgeSource) -> None:
         """Take a plugin away. Texts that were tokenized with it can still be decoded."""
@@ -192,58 +229,117 @@ class KnowledgeSources:
         linking = [source for source in sources if source.linker is not None] or sources[:1]
         found: list[list[Linked]] = [[] for _ in texts]
         for source in linking:
-            for kept, mentions in zip(found, link(source.needed_linker, texts, source.knows), strict=True):
-                kept[:] = _merged(kept, [Linked(mention, source) for mention in source.known(mentions)])
+            for kept, mentions in zip(found, _found(source, texts, self._sources), strict=True):
+                kept[:] = _merged(kept, [Linked(mention, source) for mention in mentions])
         return found
 
-    def known(self, mentions: Iterable[Mention]) -> list[Linked]:
-        """Give each mention to the first plugin that knows its entity; one whose entity nobody knows is dropped.
+    def given(self, rows: Sequence[Iterable | Mapping | None], texts: list[str]) -> list[list[Linked]]:
+        """Return the given mentions of each text, each with the first plugin that knows its entity.
 
-        Warns once if nobody knows any of them, and they do not look like ids of these plugins.
+        What nobody knows is dropped; :func:`notice` says so. Where ``None`` is given, mentions are found.
+
+        Raises:
+            MentionError: A mention does not fit its text.
+            LinkingError: Mentions are to be found, and no plugin has a linker.
         """
-        sources, mentions = self.enabled, list(mentions)
-        owners = ((m, next((s for s in sources if m.entity_id in s.knowledge_base), None)) for m in mentions)
-        known = [Linked(mention, owner) for mention, owner in owners if owner is not None]
-        self._given.look_at([m.entity_id for m in mentions], len(known), sources)
-        return known
+        sources = self.enabled
+        checked = _given(sources, [[] if row is None else row for row in rows], texts, self._sources)
+        return [
+            self.find([text])[0] if row is None else _owned(mentions, sources)
+            for row, mentions, text in zip(rows, checked, texts, strict=True)
+        ]
 
     def of_token(self, token_id: int) -> KnowledgeSource | PastSource | None:
         """Return the plugin to whose range a token id belongs."""
         known: Iterable[KnowledgeSource | PastSource] = (*self._sources, *self._past)
         return next((source for source in known if token_id in source.ids), None)
 
+    def called(self, token: str) -> range | None:
+        """Return the ids of the tokens that are called so: of an entity of the first plugin that knows it."""
+        if not (token.startswith("<") and token.endswith(">")):
+            return None
+        entity_id = token[1:-1]
+        source = next((source for source in self._sources if source.knows(entity_id)), None)
+        if source is None:
+            return None
+        first = source.first_id(entity_id)
+        return range(first, first + source.ids.tokens)
+
     def __deepcopy__(self, memo: dict) -> KnowledgeSources:
         return self  # copies of a tokenizer are switched off together with it
 
 
-class _GivenIds:
-    """Notices that given mentions are of another id scheme: then no entity is ever known.
+class _Asked:
+    """Says of entities whether any of these plugins knows them, and keeps the ids of those that none knows."""
 
-    A knowledge base that covers a part of the entities is no mistake, so an id of the right scheme needs many others.
+    def __init__(self, sources: Sequence[KnowledgeSource]) -> None:
+        self._bases = [source.knowledge_base for source in sources]
+        self.unknown: list[str] = []
+
+    def __call__(self, entity_id: str) -> bool:
+        for base in self._bases:
+            if entity_id in base:
+                return True
+        self.unknown.append(entity_id)
+        return False
+
+
+def _found(source: KnowledgeSource, texts: list[str], attached: Sequence[KnowledgeSource]) -> list[list[Mention]]:
+    asked = _Asked([source])
+    found = link(source.needed_linker, texts, asked)
+    notice([source], asked.unknown, sum(map(len, found)), attached)
+    return found
+
+
+def _given(
+    sources: Sequence[KnowledgeSource],
+    rows: Sequence[Iterable | Mapping],
+    texts: list[str],
+    attached: Sequence[KnowledgeSource],
+) -> list[list[Mention]]:
+    asked = _Asked(sources)
+    checked = [check_mentions(in_rows(row), text, asked) for row, text in zip(rows, texts, strict=True)]
+    notice(sources, asked.unknown, sum(map(len, checked)), attached)
+    return checked
+
+
+def _owned(mentions: Iterable[Mention], sources: Sequence[KnowledgeSource]) -> list[Linked]:
+    """Give each mention to the first plugin that knows its entity."""
+    owners = ((m, next((source for source in sources if source.knows(m.entity_id)), None)) for m in mentions)
+    return [Linked(mention, owner) for mention, owner in owners if owner is not None]
+
+
+def notice(
+    sources: Sequence[KnowledgeSource], unknown: Sequence[str], known: int, attached: Sequence[KnowledgeSource]
+) -> None:
+    """Count the mentions whose entity nobody knows, and say once for each plugin that there are any.
+
+    A knowledge base may cover a part of what texts mention, and that is no error; but a misspelt id looks the same.
+
+    Args:
+        sources: The plugins that these mentions are for.
+        unknown: Ids of entities that none of them knows.
+        known: How many mentions are of entities that they know.
+        attached: All plugins of the model: what any of them knows, here or where it is switched off, is not unknown.
     """
-
-    def __init__(self) -> None:
-        self._unknown = 0
-        self._settled = False
-
-    def __reduce__(self) -> tuple:
-        return _GivenIds, ()  # what was noticed is of one process
-
-    def look_at(self, ids: list[str], known: int, sources: list[KnowledgeSource]) -> None:
-        if self._settled or not ids or not sources:
-            return
-        self._settled = known > 0
-        self._unknown += len(ids)
-        first = [source.knowledge_base.entity_id(0) for source in sources]
-        schemes = {entity_id.partition(":")[0] for entity_id in first}
-        if known or (self._unknown < _MANY_UNKNOWN and any(i.partition(":")[0] in schemes for i in ids)):
-            return
-        self._settled = True
-        warnings.warn(
-            "none of the entities in mentions= is in a knowledge base that is attached, so they get no virtual "
-            f"token: {ids[0]!r:.200}; its ids look like {first[0]!r:.200}.",
-            stacklevel=3,
-        )
+    nobodys = [entity_id for entity_id in unknown if not any(source.knows(entity_id) for source in attached)]
+    for source in sources:
+        source.counts.known += known
+        source.counts.unknown += len(nobodys)
+    silent = [source for source in sources if not source.counts.warned]
+    if not nobodys or not silent:
+        return
+    for source in silent:
+        source.counts.warned = True
+    count, base = silent[0].counts, silent[0].knowledge_base
+    warnings.warn(
+        f"{count.unknown} of {count.known + count.unknown} mentions so far are of entities that no attached plugin "
+        f"knows, the first of {nobodys[0]!r:.200}: they get no virtual token, and nothing else is linked in their "
+        f"place. Ids of {base.config.name!r} look like {base.entity_id(0)!r:.200}. If this one is misspelt, correct "
+        "it; if the knowledge base covers only a part of your entities, all is well. This is said once; "
+        "attachment.status() counts them.",
+        stacklevel=4,
+    )
 
 
 def _merged(kept: list[Linked], new: list[Linked]) -> list[Linked]:

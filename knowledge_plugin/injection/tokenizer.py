@@ -15,6 +15,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Encoding, Tokenizer
@@ -23,7 +24,9 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from knowledge_plugin.errors import MentionError, TokenizerError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources, Linked, PastSource
 from knowledge_plugin.injection.splicing import Separator, SplicedText, VirtualToken, mark_inserted
-from knowledge_plugin.linking.mention import check_mentions, in_rows
+from knowledge_plugin.linking.mention import in_rows
+
+_HOW_MENTIONS_ARE_GIVEN = "Type: mentions=[[Mention(start, end, entity_id), ...], ...]"
 
 _Words = Sequence[str]
 _Mentions = list[list[Linked]]
@@ -247,7 +250,8 @@ class _KnowledgeTokenizer:
         as_label = getattr(self._knowledge_local, "target_mode", False)
         if mentions is not None and kwargs.get("sanitize_control_tokens"):
             raise MentionError("mentions=: a chat with sanitize_control_tokens is not linked, so it takes none.")
-        if as_label or kwargs.get("sanitize_control_tokens") or not self._tokenizer.sources.enabled:
+        enabled = self._tokenizer.sources.enabled
+        if as_label or kwargs.get("sanitize_control_tokens") or not enabled:
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         words = kwargs.get("is_split_into_words", False)
         is_batch = isinstance(text, (list, tuple)) and (not words or bool(text and isinstance(text[0], (list, tuple))))
@@ -256,6 +260,8 @@ class _KnowledgeTokenizer:
             pairs = list(text_pair) if is_batch else [text_pair]
         firsts = self._find(texts, _for_batch(mentions, is_batch))
         seconds = self._find(pairs, _for_batch(mentions_pair, is_batch)) if pairs is not None else None
+        for source in enabled:
+            source.counts.texts += len(texts) + len(pairs or ())
         if not any(firsts) and not any(seconds or []):
             return super()._encode_plus(text, text_pair, **kwargs)  # type: ignore[misc]
         with self._tokenizer.mentions(firsts, seconds):
@@ -265,7 +271,7 @@ class _KnowledgeTokenizer:
             for token_id in encoding.ids:
                 source = self._tokenizer.sources.of_token(token_id)
                 if isinstance(source, KnowledgeSource) and source.ids.is_first(token_id):
-                    source.mentions_linked += 1
+                    source.counts.linked += 1
         return encoded
 
     def _find(self, texts: list, given: list | None) -> _Mentions:
@@ -274,19 +280,16 @@ class _KnowledgeTokenizer:
             return self._tokenizer.sources.find(strings) if strings else []
         given = list(given)
         if len(given) != len(strings):
-            raise MentionError(f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}.")
+            raise MentionError(
+                f"mentions: expected a list for each of {len(strings)} texts, found {len(given)}. "
+                f"{_HOW_MENTIONS_ARE_GIVEN}"
+            )
         if any(_is_mention(items) for items in given):
-            raise MentionError(f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}.")
-        sources, found = self._tokenizer.sources, []
-        for items, text in zip(given, strings, strict=True):
-            if items is None:  # of this text they are to be found
-                found += sources.find([text])
-                continue
-            items = list(in_rows(items))
-            known = check_mentions(items, text, sources.knows)
-            # If nobody knows any of them, that is to be said.
-            found.append(sources.known(known or check_mentions(items, text)))
-        return found
+            raise MentionError(
+                f"mentions: expected a list of mentions for each text of a batch, found {given!r:.200}. "
+                f"{_HOW_MENTIONS_ARE_GIVEN}"
+            )
+        return self._tokenizer.sources.given(given, strings)
 
     def _decode(self, token_ids: Any, *args: Any, **kwargs: Any) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else list(token_ids)
@@ -324,6 +327,20 @@ class _KnowledgeTokenizer:
             elif not skip_special_tokens:
                 tokens.append(name)
         return tokens
+
+    def convert_tokens_to_ids(self, tokens: Any) -> Any:
+        if isinstance(tokens, str):
+            return self.convert_tokens_to_ids([tokens])[0]
+        tokens = list(tokens)
+        ids: list[int] = []
+        for token, token_id in zip(tokens, super().convert_tokens_to_ids(tokens), strict=True):  # type: ignore[misc]
+            # A word of the vocabulary stays what it is, even if it looks like the token of an entity.
+            called = self._tokenizer.sources.called(token) if token_id in (None, self._tokenizer.unknown_id) else None
+            if called is not None:
+                # Several tokens of one entity bear one name, and stand one after the other.
+                token_id = ids[-1] + 1 if ids and ids[-1] in called[:-1] else called[0]
+            ids.append(token_id)
+        return ids
 
     def _virtual_name(self, token_id: int) -> str | None:
         source = self._tokenizer.sources.of_token(token_id)
@@ -432,9 +449,11 @@ def base_tokenizer(tokenizer: object) -> PreTrainedTokenizerBase:
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not isinstance(
         getattr(tokenizer, "_tokenizer", None), Tokenizer
     ):
+        is_name = isinstance(tokenizer, (str, Path))
+        found, name = (repr(str(tokenizer)), repr(str(tokenizer))) if is_name else (type(tokenizer).__name__, "...")
         raise TokenizerError(
-            f"expected a fast tokenizer of transformers, found {type(tokenizer).__name__}. Its tokens must know where "
-            "in the text they come from. Type: AutoTokenizer.from_pretrained(...)"
+            f"expected a fast tokenizer of transformers, found {found:.200}. Its tokens must know where in the text "
+            f"they come from. Type: AutoTokenizer.from_pretrained({name:.200})"
         )
     return tokenizer
 

@@ -12,6 +12,7 @@ from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError
 from knowledge_plugin.hub.folder import check_sum
 from knowledge_plugin.knowledge_base.embedding_index import EmbeddingIndex
 from knowledge_plugin.knowledge_base.lookup import AliasLookup, AnyLookup, IdLookup, cached
+from knowledge_plugin.knowledge_base.normalization import check_case
 from knowledge_plugin.knowledge_base.tables import ALIASES_NAME, ENTITIES_NAME, Tables
 
 
@@ -76,9 +77,14 @@ class Lookups:
             return self._ids
 
     def aliases(self, case: Case) -> AliasLookup:
-        """Return the trie of names under a case policy."""
+        """Return the trie of names under a case policy.
+
+        Raises:
+            KnowledgeBaseError: No such case policy.
+        """
         if (found := self._aliases.get(case)) is not None:
             return found
+        check_case(case)
         with self._lock:
             if case not in self._aliases:
                 self._aliases[case] = self._lookup(

@@ -38,6 +38,30 @@ from knowledge_plugin.knowledge_base.rows import row_number, row_numbers
 from knowledge_plugin.knowledge_base.storage import open_folder, without_vectors, write_folder
 
 
+def check_knowledge_base(value: object) -> None:
+    """Refuse what is no knowledge base, such as the name of one.
+
+    Raises:
+        KnowledgeBaseError: It is none.
+
+    Example:
+        >>> check_knowledge_base("drugs-kb")
+        Traceback (most recent call last):
+        knowledge_plugin.errors.KnowledgeBaseError: expected a KnowledgeBase, found 'drugs-kb'. Type: \
+KnowledgeBase.from_pretrained('drugs-kb')
+    """
+    if isinstance(value, KnowledgeBase):
+        return
+    if isinstance(value, (str, Path)):
+        name = str(value)
+        raise KnowledgeBaseError(
+            f"expected a KnowledgeBase, found {name!r:.200}. Type: KnowledgeBase.from_pretrained({name!r:.200})"
+        )
+    inner = isinstance(getattr(value, "knowledge_base", None), KnowledgeBase)
+    advice = "plugin.knowledge_base" if inner else "KnowledgeBase.from_pretrained(...)"
+    raise KnowledgeBaseError(f"expected a KnowledgeBase, found {type(value).__name__}. Type: {advice}")
+
+
 class _About(NamedTuple):
     """What is said of a knowledge base, and does not follow from its contents."""
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable
 from functools import partial
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import regex
 
 from knowledge_plugin.config import Case
+from knowledge_plugin.errors import KnowledgeBaseError, KnowledgePluginError
 
 # What str.strip removes of ASCII.
 _BLANKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f "
@@ -24,6 +26,22 @@ _TO_ASCII = {0xFF01 + i: 0x21 + i for i in range(94)}
 _VOICING_MARKS = "\uff9e\uff9f"  # become combining marks
 _HALF_WIDTH = regex.compile("[\uff61-\uffdc]+")
 _OF_A_WIDTH = regex.compile("[\uff01-\uffdc]")
+
+
+def check_case(case: object, error: type[KnowledgePluginError] = KnowledgeBaseError) -> None:
+    """Refuse what is no case policy: it would be taken for ``"sensitive"`` without a word.
+
+    Args:
+        case: What was given.
+        error: What to raise.
+
+    Example:
+        >>> check_case("lower")
+        Traceback (most recent call last):
+        knowledge_plugin.errors.KnowledgeBaseError: case: expected 'insensitive' or 'sensitive', found 'lower'.
+    """
+    if case not in get_args(Case):
+        raise error(f"case: expected 'insensitive' or 'sensitive', found {case!r:.80}.")
 
 
 def normalize(text: str, case: Case) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from knowledge_plugin.config import (
     KNOWLEDGE_BASE_FOLDER,
     FileConfig,
     KnowledgeBaseConfig,
+    KnowledgePluginConfig,
     read_config,
     to_json,
 )
-from knowledge_plugin.errors import ArtifactError
+from knowledge_plugin.errors import ArtifactError, KnowledgePluginError
 from knowledge_plugin.hub.card import write_card
 from knowledge_plugin.hub.folder import check_sizes, describe_files, link_or_copy
 from knowledge_plugin.knowledge_base.contents import Contents, Lookups, Source
@@ -39,7 +41,10 @@ def open_folder(folder: Path, vectors: bool = True) -> Contents:
     except ArtifactError as error:
         if ((inner := folder / KNOWLEDGE_BASE_FOLDER) / CONFIG_NAME).is_file():
             raise ArtifactError(f"{error} Type: KnowledgeBase.from_pretrained({str(inner)!r})") from None
-        raise
+        with suppress(KnowledgePluginError):
+            read_config(folder, KnowledgePluginConfig)
+            error = ArtifactError(f"{error} Type: KnowledgePlugin.from_pretrained({str(folder)!r}).knowledge_base")
+        raise error from None
     for name in (ENTITIES_NAME, ALIASES_NAME):
         if name not in config.files:
             raise ArtifactError(f"{folder}: the config does not list {name}. Save or download the artifact again.")

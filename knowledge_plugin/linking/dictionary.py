@@ -7,9 +7,9 @@ from typing import Literal
 
 from knowledge_plugin.config import Case
 from knowledge_plugin.errors import LinkingError
-from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base import KnowledgeBase, check_knowledge_base
 from knowledge_plugin.knowledge_base.lookup import AliasLookup
-from knowledge_plugin.knowledge_base.normalization import normalize, normalize_with_offsets
+from knowledge_plugin.knowledge_base.normalization import check_case, normalize, normalize_with_offsets
 from knowledge_plugin.linking.boundaries import word_spans
 from knowledge_plugin.linking.disambiguation import (
     Candidate,
@@ -20,7 +20,7 @@ from knowledge_plugin.linking.disambiguation import (
 from knowledge_plugin.linking.disambiguation import (
     disambiguate as take_best,
 )
-from knowledge_plugin.linking.mention import Mention, without_overlaps
+from knowledge_plugin.linking.mention import Mention, refuse_one_text, without_overlaps
 from knowledge_plugin.linking.stop_words import ENGLISH_STOP_WORDS
 
 # Of a name of thousands, such as a common surname, the rest is hardly ever meant, and each costs a vector.
@@ -46,7 +46,9 @@ class DictionaryLinker:
             any :class:`~knowledge_plugin.linking.Disambiguator`.
 
     Raises:
-        LinkingError: The knowledge base has no aliases, or ``disambiguate`` is none of these.
+        LinkingError: The knowledge base has no aliases, or ``case``, ``stop_words`` or ``disambiguate`` is none of
+            these.
+        KnowledgeBaseError: No knowledge base.
 
     Example:
         >>> from knowledge_plugin import Entity, KnowledgeBase
@@ -65,6 +67,8 @@ class DictionaryLinker:
         stop_words: Iterable[str] | None = None,
         disambiguate: Literal["prior", "context"] | Disambiguator = "prior",
     ) -> None:
+        check_knowledge_base(knowledge_base)
+        check_case(case, LinkingError)
         if knowledge_base.config.aliases == 0:
             raise LinkingError(
                 f"the knowledge base {knowledge_base.config.name!r} has no aliases. Pass a linker of your own to "
@@ -73,6 +77,10 @@ class DictionaryLinker:
         self.knowledge_base = knowledge_base
         self.case = case
         self.min_length = min_length
+        if isinstance(stop_words, (str, bytes)):
+            raise LinkingError(
+                f"stop_words: expected a list of texts, found the text {stop_words!r:.80}. Type: stop_words=[...]"
+            )
         words = ENGLISH_STOP_WORDS if stop_words is None else stop_words
         self.stop_words = frozenset(normalize(word, "insensitive") for word in words)
         if not callable(disambiguate) and disambiguate not in ("prior", "context"):
@@ -87,8 +95,9 @@ class DictionaryLinker:
 
         Raises:
             ArtifactError: ``disambiguate="context"``, and the knowledge base was opened without its vectors.
-            LinkingError: The disambiguator did not give a number for each candidate.
+            LinkingError: The disambiguator did not give a number for each candidate; or one text instead of several.
         """
+        refuse_one_text(texts)
         # One lookup for all: an upsert may put another in its place. Rows keep their ids.
         lookup = self.knowledge_base.alias_lookup(self.case)
         if self.disambiguate == "prior":

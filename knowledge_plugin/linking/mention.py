@@ -48,6 +48,21 @@ class Linker(Protocol):
         ...
 
 
+def refuse_one_text(texts: object) -> None:
+    """Refuse one text where several are expected: each of its letters would be one.
+
+    Raises:
+        LinkingError: It is one text.
+
+    Example:
+        >>> refuse_one_text("Paris")
+        Traceback (most recent call last):
+        knowledge_plugin.errors.LinkingError: expected a list of texts, found one text. Type: [text]
+    """
+    if isinstance(texts, (str, bytes)):
+        raise LinkingError("expected a list of texts, found one text. Type: [text]")
+
+
 def link(linker: Linker, texts: list[str], known: Callable[[str], bool] | None = None) -> list[list[Mention]]:
     """Call a linker and hold it to its contract.
 
@@ -57,9 +72,10 @@ def link(linker: Linker, texts: list[str], known: Callable[[str], bool] | None =
         known: As in :func:`check_mentions`.
 
     Raises:
-        LinkingError: It did not give the mentions of each text.
+        LinkingError: It did not give the mentions of each text; or there is one text instead of several.
         MentionError: A mention does not fit its text.
     """
+    refuse_one_text(texts)
     result = linker(texts)
     if not _may_hold_mentions(result):
         raise _broken(f"expected {len(texts)}, found {type(result).__name__}")

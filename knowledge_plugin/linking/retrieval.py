@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from knowledge_plugin.errors import LinkingError
-from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.knowledge_base import KnowledgeBase, check_knowledge_base
+from knowledge_plugin.linking.mention import Mention, refuse_one_text
 
 _BLOCK = 65_536
 
@@ -23,6 +23,9 @@ class RetrievalLinker:
         knowledge_base: The passages.
         encode: From texts to vectors ``[n, dim]``, such as ``SentenceTransformer(...).encode``.
         min_score: Inner product below which nothing is linked.
+
+    Raises:
+        KnowledgeBaseError: No knowledge base.
 
     Example:
         >>> from knowledge_plugin import Entity
@@ -39,14 +42,17 @@ class RetrievalLinker:
         encode: Callable[[list[str]], object],
         min_score: float = float("-inf"),
     ) -> None:
+        check_knowledge_base(knowledge_base)
         self.knowledge_base, self.encode, self.min_score = knowledge_base, encode, min_score
 
     def __call__(self, texts: Sequence[str]) -> list[list[Mention]]:
         """Return at most one mention of each text.
 
         Raises:
-            LinkingError: The encoder gives vectors of another width than those of the knowledge base.
+            LinkingError: The encoder gives vectors of another width than those of the knowledge base; or one text
+                instead of several.
         """
+        refuse_one_text(texts)
         kb = self.knowledge_base
         if not texts:
             return []

@@ -7,9 +7,10 @@ from typing import Any
 
 from knowledge_plugin.config import Case
 from knowledge_plugin.errors import LinkingError
-from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base import KnowledgeBase, check_knowledge_base
+from knowledge_plugin.knowledge_base.normalization import check_case
 from knowledge_plugin.linking.labels import check_labels
-from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.linking.mention import Mention, refuse_one_text
 
 
 class SpacyLinker:
@@ -29,7 +30,8 @@ class SpacyLinker:
         batch_size: How many texts the pipeline takes at a time; ``None`` leaves that to the pipeline.
 
     Raises:
-        LinkingError: ``nlp`` is no pipeline, or ``labels`` no list of texts.
+        LinkingError: ``nlp`` is no pipeline, ``labels`` no list of texts, or there is no such ``case``.
+        KnowledgeBaseError: No knowledge base.
 
     Example:
         >>> import spacy  # doctest: +SKIP
@@ -53,6 +55,8 @@ class SpacyLinker:
                 f"expected a spaCy pipeline, found {type(nlp).__name__} ({nlp!r:.80}). "
                 f"Type: SpacyLinker(spacy.load({name!r:.80}), knowledge_base)"
             )
+        check_knowledge_base(knowledge_base)
+        check_case(case, LinkingError)
         self.nlp = nlp
         self.knowledge_base = knowledge_base
         self.labels = None if labels is None else check_labels(labels)
@@ -61,7 +65,12 @@ class SpacyLinker:
         self.batch_size = batch_size
 
     def __call__(self, texts: list[str]) -> list[list[Mention]]:
-        """Return the mentions of each text, in order."""
+        """Return the mentions of each text, in order.
+
+        Raises:
+            LinkingError: One text instead of several.
+        """
+        refuse_one_text(texts)
         docs = self.nlp.pipe(texts, batch_size=self.batch_size)
         return [[m for ent in doc.ents if (m := self._mention(ent)) is not None] for doc in docs]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from knowledge_plugin.config import Case
 from knowledge_plugin.errors import LinkingError
-from knowledge_plugin.knowledge_base import KnowledgeBase
+from knowledge_plugin.knowledge_base import KnowledgeBase, check_knowledge_base
+from knowledge_plugin.knowledge_base.normalization import check_case
 from knowledge_plugin.linking.labels import check_labels
-from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.linking.mention import Mention, refuse_one_text
 
 
 class SpanLinker:
@@ -31,7 +32,8 @@ class SpanLinker:
         case: ``"insensitive"`` (the default) ignores case of names, ``"sensitive"`` does not.
 
     Raises:
-        LinkingError: The model has none of these methods, or ``labels`` are no labels.
+        LinkingError: The model has none of these methods, ``labels`` are no labels, or there is no such ``case``.
+        KnowledgeBaseError: No knowledge base.
 
     Example:
         >>> from gliner import GLiNER  # doctest: +SKIP
@@ -57,6 +59,8 @@ class SpanLinker:
                 f"expected a model with inference(texts, labels, threshold=...) like GLiNER's, found "
                 f"{type(model).__name__}. A linker may also be any function from texts to mentions."
             )
+        check_knowledge_base(knowledge_base)
+        check_case(case, LinkingError)
         self.model = model
         self.labels = list(check_labels(labels))
         self.types = dict(labels) if isinstance(labels, Mapping) else None
@@ -65,7 +69,12 @@ class SpanLinker:
         self.case: Case = case
 
     def __call__(self, texts: list[str]) -> list[list[Mention]]:
-        """Return the mentions of each text."""
+        """Return the mentions of each text.
+
+        Raises:
+            LinkingError: The model did not give the spans of each text; or one text instead of several.
+        """
+        refuse_one_text(texts)
         # GLiNER 0.2.24 raises IndexError at a text without a word.
         filled = [i for i, text in enumerate(texts) if text.strip()]
         found: list[list[Mention]] = [[] for _ in texts]

@@ -40,8 +40,10 @@ def test_a_folder_of_something_else(tmp_path, kind, cls):
 
 
 def test_a_knowledge_base_where_a_plugin_is_expected(tmp_path):
-    with pytest.raises(ArtifactError, match="holds a knowledge-base, not a knowledge-plugin"):
-        KnowledgePlugin.from_pretrained(save_kb(tmp_path))
+    folder = save_kb(tmp_path)
+    with pytest.raises(ArtifactError, match="holds a knowledge-base, not a knowledge-plugin") as caught:
+        KnowledgePlugin.from_pretrained(folder)
+    assert str(caught.value).endswith(f"Type: KnowledgeBase.from_pretrained({str(folder)!r})")
 
 
 def test_a_plugin_where_a_knowledge_base_is_expected(tmp_path):

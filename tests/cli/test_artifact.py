@@ -104,6 +104,7 @@ def test_a_knowledge_base_is_no_plugin(kb_folder):
     assert result.exit_code == 1
     assert "holds a knowledge-base, not a knowledge-plugin" in result.stderr.replace("\n", " ")
     assert f"Type: knowledge-plugin kb info {kb_folder}" in result.stderr
+    assert "from_pretrained" not in result.stderr
 
 
 @pytest.mark.parametrize("folder", ["kb_folder", "plugin_folder"])

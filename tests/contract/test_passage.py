@@ -118,6 +118,7 @@ def test_tokens_go_in_together_and_come_out_together(tokenizer, tokens, form):
         start = ids.index(first)
         assert ids[start : start + tokens] == list(range(first, first + tokens))
         assert {source.entity_id(i) for i in ids[start : start + tokens]} == {"geo:berlin"}
+        assert attachment.tokenizer.convert_tokens_to_ids(attachment.tokenizer.convert_ids_to_tokens(ids)) == ids
         assert attachment.mentions_linked == 1
         plain = tokenizer("she came to Berlin and moved", add_special_tokens=False)["input_ids"]
         if form == "concat":

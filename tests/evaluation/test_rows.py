@@ -31,8 +31,23 @@ def test_rows_are_linked(source):
 
 def test_given_mentions_beat_the_linker_and_those_nobody_knows_are_dropped(source):
     given = [{"start": 3, "end": 8, "entity_id": "geo:berlin", "score": 1.0}, (0, 2, "geo:atlantis")]
-    rows = read_rows([PARIS | {"mentions": given}], source)
+    with pytest.warns(UserWarning, match="1 of 2 mentions so far .*'geo:atlantis'"):
+        rows = read_rows([PARIS | {"mentions": given}], source)
     assert rows.mentions == [[Mention(3, 8, "geo:berlin")]]
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_what_nobody_knows_takes_no_room_from_what_is_known(source, given):
+    mentions = [Mention(3, 8, "geo:berlin"), Mention(0, 12, "geo:atlantis")]
+    source.linker = lambda texts: [mentions for _ in texts]
+    with pytest.warns(UserWarning, match="'geo:atlantis'"):
+        rows = read_rows([PARIS | ({"mentions": mentions} if given else {})], source)
+    assert rows.mentions == [mentions[:1]]
+
+
+def test_given_mentions_as_columns(source):
+    given = {"start": [3], "end": [8], "entity_id": ["geo:berlin"]}
+    assert read_rows([PARIS | {"mentions": given}], source).mentions == [[Mention(3, 8, "geo:berlin")]]
 
 
 def test_second_texts_are_linked_too(source):

@@ -231,3 +231,16 @@ def test_detach_knows_a_copied_model(model, kb, wordpiece):
     assert find_hooks(other) == []
     with plugin.attach(other, wordpiece) as (_, tokenizer):
         assert ids(tokenizer) != ids(wordpiece)
+
+
+def test_status_says_when_no_text_came_to_its_tokenizer(attachment, wordpiece, kb, model):
+    wordpiece(TEXT)
+    (status,) = attachment.status()
+    assert (status.texts, status.mentions_linked) == (0, 0)
+    assert "no text was given to attachment.tokenizer" in repr(status)
+    attachment.tokenizer("nothing here")
+    attachment.tokenizer(["a", TEXT], ["b", "c"])
+    (status,) = attachment.status()
+    assert (status.texts, status.mentions_linked, status.note) == (5, 2, None)
+    with KnowledgePlugin.for_model(model, kb, method="memory", key_dim=4).attach(model, wordpiece) as other:
+        assert other.status()[1].note is None  # it looks up, whoever tokenizes

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -39,6 +41,12 @@ def test_rows_come_as_float32_on_the_cpu():
     rows = embedding_rows(input_embedding(model), torch.tensor([3, 1]))
     assert rows.dtype == torch.float32
     assert torch.equal(rows, model.get_input_embeddings().weight[[3, 1]].float())
+
+
+@pytest.mark.parametrize("model", ["user/model", Path("user/model")])
+def test_of_a_name_it_says_how_to_open_the_model(model):
+    with pytest.raises(IncompatibleModelError, match=r"found 'user/model'\. Type: AutoModel\.from_pretrained\('user"):
+        input_embedding(model)
 
 
 @pytest.mark.parametrize("model", [nn.Linear(2, 2), "no model", None])

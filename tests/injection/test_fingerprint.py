@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from knowledge_plugin import KnowledgePlugin
 from knowledge_plugin.config import FingerprintConfig
 from knowledge_plugin.errors import ConfigError, TokenizerError
-from knowledge_plugin.injection.fingerprint import check_tokenizer, compare, describe_base_model
+from knowledge_plugin.injection.fingerprint import check_own_tokenizer, check_tokenizer, compare, describe_base_model
 from knowledge_plugin.injection.hook import find_hooks
 from tests import tiny
 
@@ -103,6 +104,43 @@ class TestTokenizer:
         with pytest.raises(TokenizerError, match="AutoTokenizer"):
             plugin.attach(model, other)
         assert find_hooks(model) == []
+
+    def test_the_refusal_names_both_who_may_be_wrong(self, model, wordpiece, other):
+        model.config._name_or_path = "user/model"
+        both = (
+            r"Either this one .*from_pretrained\('user/model'\)\. Or the plugin was made with the wrong one.*for_model"
+        )
+        with pytest.raises(TokenizerError, match=both):
+            check_tokenizer(describe_base_model(model, other), model, wordpiece)
+
+    def test_far_fewer_words_than_embeddings(self, model, kb, wordpiece, other, recwarn):
+        with pytest.warns(UserWarning, match=r"has 94 words, and the model has embeddings for 400\. Is this"):
+            check_own_tokenizer(model, other)
+        with pytest.warns(UserWarning, match="has 94 words"):
+            KnowledgePlugin.for_model(model, kb, other)
+        with pytest.warns(UserWarning, match="has 94 words"):
+            check_tokenizer(describe_base_model(model), model, other)
+        recwarn.clear()
+        check_own_tokenizer(model, wordpiece)  # a padded matrix
+        check_tokenizer(describe_base_model(model, other), model, other)  # that was said when they were recorded
+        assert not recwarn.list
+
+    def test_a_plugin_is_not_made_with_words_beyond_the_embeddings(self, kb, wordpiece):
+        small = tiny.classifier(vocab_size=100)
+        with pytest.raises(TokenizerError, match=r"has 131 words, the model has embeddings for 100.*without the tok"):
+            KnowledgePlugin.for_model(small, kb, wordpiece)
+
+    def test_added_words_may_lie_beyond_the_embeddings(self, model, kb, wordpiece):
+        exact, more = tiny.classifier(vocab_size=len(wordpiece)), copy.deepcopy(wordpiece)
+        more.add_tokens(["<image>"])
+        with pytest.warns(UserWarning, match="resize_token_embeddings") as said:
+            KnowledgePlugin.for_model(exact, kb, more)
+        assert said[0].filename == __file__
+
+    def test_a_plugin_is_made_with_the_models_special_tokens(self, model, kb, wordpiece):
+        model.config.pad_token_id, model.config.bos_token_id = 5, 6
+        with pytest.warns(UserWarning, match="special tokens"):
+            KnowledgePlugin.for_model(model, kb, wordpiece)
 
     def test_words_that_the_model_has_no_embedding_for(self, wordpiece):
         small = tiny.classifier(vocab_size=100)

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from knowledge_plugin import DictionaryLinker, Mention
+from knowledge_plugin import DictionaryLinker, Entity, KnowledgeBase, Mention
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.injection.source import KnowledgeSource, KnowledgeSources
 from knowledge_plugin.injection.virtual_ids import VirtualIds
@@ -56,7 +58,9 @@ def test_the_order_of_attaching_decides_between_plugins_and_length_within_one(sp
 def test_unknown_entities_take_no_place():
     first = source(fixed(Mention(0, 9, "geo:atlantis")))
     second = source(fixed(Mention(0, 5, "geo:paris")), 100_000)
-    assert [linked.source for linked in sources(first, second).find(["Paris, on the Seine"])[0]] == [second]
+    with pytest.warns(UserWarning, match="'geo:atlantis'"):
+        (found,) = sources(first, second).find(["Paris, on the Seine"])
+    assert [linked.source for linked in found] == [second]
 
 
 def test_without_any_linker_it_says_what_to_do():
@@ -100,14 +104,50 @@ def test_a_plugin_without_a_linker_beside_one_with_is_said():
         together.check(source(None, 100_000, name="gold"))
 
 
-def test_ids_of_another_scheme_are_said_once():
-    together = sources(source(DictionaryLinker(KB)))
-    with pytest.warns(UserWarning, match=r"'Q90'; its ids look like 'geo:"):
-        assert together.known([Mention(0, 5, "Q90")]) == []
-    assert together.known([Mention(0, 5, "Q90")]) == []
+def test_entities_that_nobody_knows_are_said_once():
+    together = sources(source(DictionaryLinker(KB)), source(DictionaryLinker(KB), 100_000, name="more"))
+    mentions = [Mention(0, 5, "Q90"), Mention(9, 12, "geo:york"), Mention(6, 8, "Q91")]
+    with pytest.warns(UserWarning, match=r"2 of 3 mentions so far .* first of 'Q90'.*'cities' look like 'geo:") as said:
+        (found,) = together.given([mentions], ["Paris is York"])
+    assert len(said) == 1
+    assert [linked.mention.entity_id for linked in found] == ["geo:york"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert together.given([mentions], ["Paris is York"]) == [found]
+    assert [(s.counts.known, s.counts.unknown) for s in together.enabled] == [(2, 4), (2, 4)]
 
 
-def test_a_single_entity_that_is_missing_is_no_news(recwarn):
-    together = sources(source(DictionaryLinker(KB)))
-    assert len(together.known([Mention(0, 5, "geo:atlantis"), Mention(6, 9, "geo:york")])) == 1
-    assert not recwarn.list
+def test_of_a_linker_too():
+    own = source(fixed(Mention(0, 5, "geo:atlantis"), Mention(6, 8, "geo:york")))
+    together = sources(own)
+    with pytest.warns(UserWarning, match="1 of 2 mentions so far .* 'geo:atlantis'"):
+        assert len(together.find(["Paris is York"])[0]) == 1
+    alone = source(fixed(Mention(0, 5, "geo:atlantis")))
+    with pytest.warns(UserWarning, match="1 of 1 mentions"):
+        assert alone.find(["Paris"]) == [[]]
+    with pytest.warns(UserWarning, match="1 of 1 mentions"):
+        assert source(None).given([{"start": [0], "end": [5], "entity_id": ["geo:atlantis"]}], ["Paris"]) == [[]]
+
+
+def test_what_another_plugin_knows_is_known():
+    other = KnowledgeBase.from_entities([Entity("x:1", "Graz")], torch.ones(1, 8), name="more")
+    second = KnowledgeSource("more", other, fixed(Mention(0, 4, "x:1")), VirtualIds(100_000, 1), "concat", "/")
+    # This linker finds for both.
+    first = source(fixed(Mention(0, 4, "x:1"), Mention(5, 9, "geo:york")))
+    together = sources(first, second)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (row,) = together.given([[Mention(0, 4, "x:1"), Mention(5, 9, "geo:york")]], ["Graz York"])
+        assert [linked.source for linked in row] == [second, first]
+        assert len(together.find(["Graz York"])[0]) == 2
+        with second.switched_off():
+            assert len(together.given([[Mention(0, 4, "x:1")]], ["Graz"])[0]) == 0
+    assert first.counts.unknown == second.counts.unknown == 0
+
+
+def test_what_was_counted_is_of_one_process():
+    one = source(DictionaryLinker(KB))
+    before = pickle.dumps(one)
+    with pytest.warns(UserWarning, match="nothing else is linked"):
+        one.given([[Mention(0, 5, "Q90")]], ["Paris"])
+    assert pickle.dumps(one) == before

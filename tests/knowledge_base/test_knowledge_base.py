@@ -500,6 +500,10 @@ def test_the_folder_of_a_plugin_says_where_its_knowledge_base_is(tmp_path):
         KnowledgeBase.from_pretrained(tmp_path)
     assert f"Type: KnowledgeBase.from_pretrained({inner!r})" in str(caught.value)
     assert len(KnowledgeBase.from_pretrained(inner)) == 5
+    shutil.rmtree(inner)  # as of a plugin that refers to a repo
+    with pytest.raises(ArtifactError, match="holds a knowledge-plugin") as caught:
+        KnowledgeBase.from_pretrained(tmp_path)
+    assert str(caught.value).endswith(f"Type: KnowledgePlugin.from_pretrained({str(tmp_path)!r}).knowledge_base")
 
 
 def test_a_file_is_no_place_for_a_knowledge_base(tmp_path, kb):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from pathlib import Path
 
 import pytest
 import regex
@@ -9,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from knowledge_plugin import Entity, KnowledgeBase, Mention
-from knowledge_plugin.errors import LinkingError
+from knowledge_plugin.errors import KnowledgeBaseError, LinkingError
 from knowledge_plugin.linking import DictionaryLinker
 
 
@@ -376,3 +377,29 @@ def test_a_disambiguator_of_ones_own():
 def test_another_word_for_disambiguate_is_refused():
     with pytest.raises(LinkingError, match="disambiguate='context'"):
         DictionaryLinker(knowledge_base("York"), disambiguate="sentence")
+
+
+@pytest.mark.parametrize("wrong", ["lower", "Sensitive", None, True])
+def test_another_word_for_case_is_refused(wrong):
+    kb = knowledge_base("York")
+    with pytest.raises(LinkingError, match="case: expected 'insensitive' or 'sensitive', found"):
+        DictionaryLinker(kb, case=wrong)
+    for ask in (kb.alias_lookup, kb.ambiguity, lambda case: kb.best_entity("york", case)):
+        with pytest.raises(KnowledgeBaseError, match="case: expected"):
+            ask(wrong)
+
+
+def test_a_text_is_no_list_of_stop_words():
+    with pytest.raises(LinkingError, match="found the text 'york'"):
+        DictionaryLinker(knowledge_base("York"), stop_words="york")
+
+
+def test_one_text_is_not_linked_letter_by_letter():
+    with pytest.raises(LinkingError, match=r"found one text. Type: \[text\]"):
+        DictionaryLinker(knowledge_base("York"))("York")
+
+
+@pytest.mark.parametrize("wrong", ["york", Path("york"), None])
+def test_what_is_no_knowledge_base_is_refused(wrong):
+    with pytest.raises(KnowledgeBaseError, match=r"expected a KnowledgeBase, found .*from_pretrained\("):
+        DictionaryLinker(wrong)

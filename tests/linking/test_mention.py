@@ -138,3 +138,8 @@ def test_what_stays_does_not_overlap_and_what_goes_met_one_as_long(mentions):
     assert not any(overlap(a, b) for a, b in pairwise(kept))
     for gone in set(mentions) - set(kept):
         assert any(overlap(gone, m) and m.end - m.start >= gone.end - gone.start for m in kept)
+
+
+def test_one_text_is_not_linked_letter_by_letter():
+    with pytest.raises(LinkingError, match=r"found one text. Type: \[text\]"):
+        link(lambda texts: [[] for _ in texts], "York")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from knowledge_plugin import KnowledgePlugin
-from knowledge_plugin.errors import LinkingError
+from knowledge_plugin.errors import KnowledgeBaseError, LinkingError
 from knowledge_plugin.linking import RetrievalLinker
 from knowledge_plugin.linking import retrieval as module
 from tests import tiny
@@ -41,3 +41,10 @@ def test_the_passage_stands_before_the_text(wordpiece):
         first = attachment.source.ids.of_row(kb.row(best))
         plain = wordpiece("the river is wide")["input_ids"]
         assert ids == [plain[0], first, first + 1, *plain[1:]]
+
+
+def test_one_text_and_the_name_of_a_knowledge_base_are_refused(kb):
+    with pytest.raises(LinkingError, match="found one text"):
+        RetrievalLinker(kb, lambda texts: torch.zeros(len(texts), 8))("York")
+    with pytest.raises(KnowledgeBaseError, match=r"KnowledgeBase\.from_pretrained\('passages'\)"):
+        RetrievalLinker("passages", lambda texts: torch.zeros(len(texts), 8))

@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, Mention
-from knowledge_plugin.errors import LinkingError
+from knowledge_plugin.errors import KnowledgeBaseError, LinkingError
 from knowledge_plugin.linking import SpacyLinker
 
 spacy = pytest.importorskip("spacy")
@@ -179,3 +179,13 @@ def test_the_package_does_not_import_spacy_or_gliner():
     code = "import sys, knowledge_plugin.linking; print(sorted({'spacy', 'gliner'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_options_that_would_be_taken_for_others(kb):
+    nlp = pipeline(city("York"))
+    with pytest.raises(LinkingError, match="case: expected"):
+        SpacyLinker(nlp, kb, case="lower")
+    with pytest.raises(KnowledgeBaseError, match=r"KnowledgeBase\.from_pretrained\('cities'\)"):
+        SpacyLinker(nlp, "cities")
+    with pytest.raises(LinkingError, match="found one text"):
+        SpacyLinker(nlp, kb)("York")

@@ -214,3 +214,12 @@ def test_a_label_that_nobody_asked_for(washingtons):
     assert SpanLinker(Returning([[span]]), ["place"], washingtons)(["Oregon"]) == [[Mention(0, 6, "x:oregon", 0.5)]]
     with pytest.raises(LinkingError, match="'drug' is not among the labels 'place'"):
         SpanLinker(Returning([[span]]), {"place": "region"}, washingtons)(["Oregon"])
+
+
+def test_options_that_would_be_taken_for_others(kb):
+    with pytest.raises(LinkingError, match="case: expected"):
+        SpanLinker(Finder("York"), ["city"], kb, case="lower")
+    with pytest.raises(KnowledgeBaseError, match=r"KnowledgeBase\.from_pretrained\('cities'\)"):
+        SpanLinker(Finder("York"), ["city"], "cities")
+    with pytest.raises(LinkingError, match="found one text"):
+        SpanLinker(Finder("York"), ["city"], kb)("York")
