@@ -21,8 +21,8 @@ from knowledge_plugin.building.progress import counted
 from knowledge_plugin.building.readers import Triple, read_columns, read_triples
 from knowledge_plugin.building.stages import Stages, working_folder
 from knowledge_plugin.building.summary import BuildSummary
-from knowledge_plugin.config import EmbedderConfig, LinkerKind, StorageDType
-from knowledge_plugin.errors import KnowledgeBaseError
+from knowledge_plugin.config import CONFIG_NAME, EmbedderConfig, KnowledgeBaseConfig, LinkerKind, StorageDType, read_config
+from knowledge_plugin.errors import ArtifactError, ConfigError, KnowledgeBaseError, SaveError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.columns import COLUMNS, codes, mask, numbers, popularity_order
 
@@ -50,13 +50,15 @@ def build_knowledge_base(
     dtype: StorageDType = "float32",
     linker: LinkerKind = "dictionary",
     reader_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> BuildSummary:
     """Build a knowledge base from files.
 
     Four stages, read, embed, index and aliases, leave their results in ``OUTPUT.building``. An interrupted build goes
     on from the last of them that is done when it is called again; a file or an option that changed starts its stage
-    and those after it anew. The folder itself appears whole at the end, or not at all.
+    and those after it anew. The folder itself appears whole at the end, or not at all. A knowledge base that is
+    finished is never replaced unasked: what was added to it since would be lost.
 
     Args:
         output: The folder to write.
@@ -71,6 +73,7 @@ def build_knowledge_base(
         dtype: How vectors are stored.
         linker: ``"external"`` if mentions will come from elsewhere; only then may an entity lack a name.
         reader_options: For the reader of entities, such as ``{"id_prefix": "wikidata:"}``.
+        overwrite: Replace the knowledge base that ``output`` holds; it stands until the new one is whole.
         progress: Show progress on stderr.
 
     Returns:
@@ -79,7 +82,8 @@ def build_knowledge_base(
     Raises:
         ReaderError: A file is damaged or in another form; with file and line.
         KnowledgeBaseError: Neither vectors nor an embedder, or both; no entity has a vector; an id twice.
-        SaveError: The disk is full, the folder is somebody else's, or another process builds it.
+        SaveError: The disk is full, the folder is somebody else's or holds a knowledge base already, or another
+            process builds it.
 
     Example:
         >>> import tempfile
@@ -101,6 +105,8 @@ def build_knowledge_base(
             "GraphEmbedder() with triples=PATH (--embedder TransE --triples FILE), or embedder=TextEmbedder()."
         )
     output = Path(output)
+    if not overwrite:
+        _refuse_to_replace(output)
     make: Embedder = ForeignVectors(vectors) if vectors is not None else embedder  # type: ignore[assignment]
     made_by = f"vectors of {Path(vectors).name}" if vectors is not None else describe(make)
     options = dict(reader_options or {})
@@ -146,6 +152,25 @@ def build_knowledge_base(
         dtype=kb.config.dtype,
         size=sum(file.size for file in kb.config.files.values()),
         seconds=seconds,
+    )
+
+
+def _refuse_to_replace(output: Path) -> None:
+    """Refuse a folder with a knowledge base. What else may be there, saving refuses."""
+    if not (output / CONFIG_NAME).is_file():
+        return
+    about = ""
+    try:
+        config = read_config(output, KnowledgeBaseConfig)
+        changed = ", changed since it was built" if config.history else ""
+        about = f" ({config.name!r:.80}, {config.rows:,} entities{changed})"
+    except ArtifactError:
+        return
+    except ConfigError:  # of a later version, or altered
+        pass
+    raise SaveError(
+        f"{output} holds a knowledge base already{about}. Nothing was changed. To build it anew and lose what is there, "
+        "type: overwrite=True (--overwrite). To add to it: upsert (knowledge-plugin kb upsert). Or name another folder."
     )
 
 

@@ -43,6 +43,7 @@ def build(
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float32",
     id_prefix: IdPrefix = "",
     columns: Columns = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the knowledge base that OUT holds.")] = False,
     seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +66,7 @@ def build(
         version=version,
         dtype=dtype,  # type: ignore[arg-type]
         reader_options=_reader_options(id_prefix, columns),
+        overwrite=overwrite,
     )
     if as_json:
         print_json(summary.to_dict())

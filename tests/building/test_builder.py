@@ -218,10 +218,35 @@ def test_a_knowledge_base_that_is_there_is_replaced_at_the_end_only(table, tmp_p
     before = contents(tmp_path / "kb")
     table.write_text(CSV + "x:4,Codeine,,,2\n")
     with pytest.raises(KeyboardInterrupt):
-        build(table, embedder=Counted(fails=True))
+        build(table, embedder=Counted(fails=True), overwrite=True)
     assert contents(tmp_path / "kb") == before
-    build(table)
+    build(table, overwrite=True)
     assert len(KnowledgeBase.from_pretrained(tmp_path / "kb")) == 4
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_knowledge_base_that_is_there_is_not_replaced_unasked(table, tmp_path, changed):
+    build(table)
+    if changed:
+        kb = KnowledgeBase.from_pretrained(tmp_path / "kb")
+        kb.upsert([Entity("x:9", "Codeine")], [[9.0, 1.0]])
+        kb.save_pretrained(tmp_path / "kb")
+    before = contents(tmp_path / "kb")
+    runs.clear()
+    about = r"'drugs', 4 entities, changed since it was built" if changed else r"'drugs', 3 entities\)"
+    with pytest.raises(SaveError, match=rf"holds a knowledge base already \({about}.*overwrite=True \(--overwrite\)"):
+        build(table)
+    assert runs == []
+    assert contents(tmp_path / "kb") == before
+    assert not (tmp_path / "kb.building").exists()
+
+
+def test_a_knowledge_base_of_a_later_version_is_not_replaced_unasked(table, tmp_path):
+    build(table)
+    config = json.loads((tmp_path / "kb" / "config.json").read_text()) | {"format_version": "99.0"}
+    (tmp_path / "kb" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SaveError, match="holds a knowledge base already"):
+        build(table)
 
 
 def test_a_checkpoint_is_not_overwritten(table, tmp_path):

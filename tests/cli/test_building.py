@@ -106,13 +106,21 @@ def test_failures_change_nothing(folder, table, vectors, tmp_path):
         ("remove", folder, "d:1", "d:99"),
         ("upsert", folder, "--entities", tmp_path / "new.csv", "--vectors", vectors),
         ("build", folder, "--entities", table, "--name", "drugs"),
-        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "no id prefix"),
+        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "no id prefix", "--overwrite"),
+        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "drugs", "--id-prefix", "d:"),
     ]
     for arguments in failures:
         done = run(*arguments)
         assert done.exit_code == 1, done.output
         assert "error:" in done.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_build_over_a_knowledge_base_says_how(folder, table, vectors):
+    arguments = ("build", folder, "--entities", table, "--vectors", vectors, "--name", "new", "--id-prefix", "d:")
+    assert "--overwrite" in run(*arguments).stderr
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert KnowledgeBase.from_pretrained(folder).config.name == "new"
 
 
 @pytest.mark.parametrize(
