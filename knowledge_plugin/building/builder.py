@@ -140,6 +140,8 @@ def build_knowledge_base(
         without_vector=kept["without_vector"],
         triples=counts["triples"],
         aliases=kb.config.aliases,
+        other_names=names["other_names"],
+        described=names["described"],
         names=names["names"],
         ambiguous=names["ambiguous"],
         most_ambiguous=tuple((alias, count) for alias, count in names["most_ambiguous"]),
@@ -265,7 +267,9 @@ def _index(read: Path, embedded: Path, made: dict[str, Any], about: dict[str, An
 
 def _aliases(kb: Path, folder: Path) -> dict[str, Any]:
     """Build the lookup of names too: whoever attaches the knowledge base on this machine finds it built."""
-    return KnowledgeBase.from_pretrained(kb).ambiguity()._asdict()
+    made = KnowledgeBase.from_pretrained(kb)
+    counts = {"other_names": made.count_other_names(), "described": made.count_described()}
+    return made.ambiguity()._asdict() | counts
 
 
 def _in_order(source: Path, rows: np.ndarray, target: Path) -> Path:

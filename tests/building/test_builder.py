@@ -79,10 +79,12 @@ def test_from_a_table_to_a_folder(table, tmp_path):
     assert (kb.config.version, kb.config.license, kb.config.id_scheme) == ("2026-11", "cc0-1.0", "x")
     assert kb.config.embedder.measures == {"quality": 0.5}
     assert (summary.entities, summary.aliases, summary.names, summary.ambiguous) == (3, 6, 5, 1)
+    assert (summary.other_names, summary.described) == (3, 1)
     assert summary.most_ambiguous == (("asa", 2),)
     assert summary.size == sum(file.size for file in kb.config.files.values())
     assert not (tmp_path / "kb.building").exists()
     assert "| ambiguous names | 1 of 5 (20.0 %): asa (2) |" in str(summary)
+    assert "| aliases | 6, of which 3 besides labels |\n| descriptions | of 1 entities |" in str(summary)
     assert "quality 0.5" in str(summary)
     json.dumps(summary.to_dict())
 
