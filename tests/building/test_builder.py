@@ -16,8 +16,8 @@ import torch
 from knowledge_plugin import Entity, KnowledgeBase
 from knowledge_plugin.building import builder
 from knowledge_plugin.building.builder import build_knowledge_base
-from knowledge_plugin.building.embedders import Embedding
-from knowledge_plugin.errors import KnowledgeBaseError, ReaderError, SaveError
+from knowledge_plugin.building.embedders import CombinedEmbedder, Embedding, GraphEmbedder, TextEmbedder
+from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError, ReaderError, SaveError
 
 CSV = """id,label,aliases,description,popularity
 x:1,Aspirin,ASA|Acetyl,a painkiller,5
@@ -285,3 +285,60 @@ def test_an_id_twice(tmp_path, kind):
     with pytest.raises((KnowledgeBaseError, ReaderError), match=r"'x:1' .*(line 2|rows 1 and 3)"):
         build(tmp_path / f"e.{kind}")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"e.{kind}"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Encodes texts, and counts how often."""
+
+    def encode(self, texts, **options):
+        runs.append("encode")
+        return np.ones((len(texts), 2), np.float32)
+
+
+NAMELESS = CSV + "x:4,,,no name,\nx:5, , | ,blank,\nx:6,,Codeine,named by an alias,\n"
+
+
+def test_an_entity_without_a_name_is_found_before_anything_is_embedded(table):
+    table.write_text(NAMELESS)
+    with pytest.raises(KnowledgeBaseError, match=r"drugs\.csv: 2 entities have no name.*'x:4' \(row 4\)"):
+        build(table, embedder=TextEmbedder(Model()))
+    assert runs == []
+    assert build(table, embedder=TextEmbedder(Model()), linker="external").entities == 6
+
+
+def test_an_entity_of_the_graph_without_a_name_is_found_before_it_is_embedded(table, tmp_path, monkeypatch):
+    table.write_text(NAMELESS)
+    (tmp_path / "t.tsv").write_text("x:1\tr\tx:2\nx:5\tr\tx:1\n")
+    monkeypatch.setattr(GraphEmbedder, "__call__", lambda self, source: stop())
+    with pytest.raises(KnowledgeBaseError, match=r"1 entities have no name.*'x:5' \(row 5\)"):
+        build(table, embedder=GraphEmbedder(), triples=tmp_path / "t.tsv")
+    (tmp_path / "t.tsv").write_text("x:1\tr\tx:2\n")
+    with pytest.raises(KeyboardInterrupt):  # those without a name are in no triple
+        build(table, embedder=GraphEmbedder(), triples=tmp_path / "t.tsv")
+
+
+def test_an_entity_without_a_name_may_be_left_without_a_vector(table):
+    table.write_text(CSV + "x:4,,,no name,\n")
+    with pytest.raises(KnowledgeBaseError, match=r"drugs\.csv: 1 entities have no name.*'x:4' \(row 4\)"):
+        build(table)
+    assert build(table, embedder=Counted(without="x:4")).entities == 3
+
+
+def test_a_model_that_is_not_to_be_had_is_missed_before_anything_is_read(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "read_columns", stop)
+    for embedder in (TextEmbedder(str(tmp_path)), CombinedEmbedder([TextEmbedder(str(tmp_path))])):
+        with pytest.raises(ArtifactError, match="no model that sentence-transformers can load"):
+            build(table, embedder=embedder)
+    assert not (tmp_path / "kb.building").exists()
+
+
+def test_an_error_that_is_not_of_the_disk_is_not_said_to_be(table):
+    class NotReached(OSError):
+        pass
+
+    def embedder(source):
+        raise NotReached("no such host")
+
+    with pytest.raises(NotReached):
+        build(table, embedder=embedder)

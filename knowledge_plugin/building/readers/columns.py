@@ -63,7 +63,9 @@ def _checked(path: Path, before: int, table: pa.Table) -> pa.Table:
                 f"{where}: {name}: expected short texts, found {size:,} bytes of them in {len(table)} rows."
             )
     try:
-        columns = {n: _number(table[n]) if n == "popularity" else _stripped(where, n, table[n]) for n in table.column_names}
+        columns = {
+            n: _number(table[n]) if n == "popularity" else _stripped(where, n, table[n]) for n in table.column_names
+        }
         return checked_columns(pa.table(columns))
     except pa.ArrowInvalid as error:
         raise ReaderError(f"{where}: expected a whole Parquet file: {error!s:.300}") from error

@@ -83,12 +83,14 @@ class CellSlips:
         """Return what a row says, without the words for nothing, and remember what looks like a slip."""
         found = dict(values)
         if isinstance(description := values.get("description"), str) and description.strip() in _MARKS | _WORDS:
-            found["description"] = self._empty(number, description)
+            found["description"] = None
+            self._count_empty(number, description)
         for field in _LISTED:
             if not isinstance(cell := values.get(field), str):
                 continue
             if (word := cell.strip()) in _MARKS or (word in _WORDS and field != "aliases"):
-                found[field] = self._empty(number, cell)
+                found[field] = None
+                self._count_empty(number, cell)
             elif field == "aliases" and word:
                 self._look_at_names(number, word)
         return found
@@ -104,7 +106,7 @@ class CellSlips:
         if not (count := pc.sum(marked).as_py()):
             return descriptions
         row = pc.index(marked, True).as_py()
-        self._empty(before + row + 1, descriptions[row].as_py())
+        self._count_empty(before + row + 1, descriptions[row].as_py())
         self._counts["empty"] += count - 1
         return pc.if_else(marked, pa.scalar(None, pa.string()), descriptions)
 
@@ -130,7 +132,7 @@ class CellSlips:
                 f"between names; in Python, the reader also takes separator={sign!r}."
             )
 
-    def _empty(self, number: int, cell: str) -> None:
+    def _count_empty(self, number: int, cell: str) -> None:
         self._counts["empty"] += 1
         self._first.setdefault("empty", (number, cell))
 
