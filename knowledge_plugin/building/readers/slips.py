@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 # As pandas knows them. The second are words too: Namibia's code, a commune in Italy, a surname.
 _MARKS = frozenset(("nan", "NaN", "-nan", "-NaN", "N/A", "n/a", "#N/A", "#NA", "<NA>"))
 _WORDS = frozenset(("NA", "None", "null", "NULL"))
+_NOTHING = _MARKS | _WORDS
 _LISTED = ("aliases", "types")
 _SHOWN = 10
 _FEWEST_CELLS = 2  # one name with a comma says nothing
@@ -75,25 +76,25 @@ class CellSlips:
     def __init__(self, path: object, unit: str, separator: str) -> None:
         self._path, self._unit, self._separator = path, unit, separator
         self._others = {sign: 0 for sign in "|,;" if sign not in separator}
-        self._cells = self._separated = 0
+        self._cells = self._separated = self._otherwise = 0
         self._first: dict[str, tuple[int, str]] = {}
         self._counts = {"empty": 0, "kept": 0}
 
-    def without_marks(self, number: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    def without_marks(self, number: int, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return what a row says, without the words for nothing, and remember what looks like a slip."""
-        found = dict(values)
-        if isinstance(description := values.get("description"), str) and description.strip() in _MARKS | _WORDS:
-            found["description"] = None
+        empty: dict[str, Any] = {}
+        if isinstance(description := values.get("description"), str) and description.strip() in _NOTHING:
+            empty["description"] = None
             self._count_empty(number, description)
         for field in _LISTED:
             if not isinstance(cell := values.get(field), str):
                 continue
             if (word := cell.strip()) in _MARKS or (word in _WORDS and field != "aliases"):
-                found[field] = None
+                empty[field] = None
                 self._count_empty(number, cell)
             elif field == "aliases" and word:
                 self._look_at_names(number, word)
-        return found
+        return {**values, **empty} if empty else values
 
     def without_marked(self, before: int, descriptions: pa.ChunkedArray) -> pa.ChunkedArray:
         """Do the same for a column of descriptions.
@@ -102,7 +103,7 @@ class CellSlips:
             before: How many rows came before.
             descriptions: Texts.
         """
-        marked = pc.is_in(descriptions, value_set=pa.array(sorted(_MARKS | _WORDS), pa.string()))
+        marked = pc.is_in(descriptions, value_set=pa.array(sorted(_NOTHING), pa.string()))
         if not (count := pc.sum(marked).as_py()):
             return descriptions
         row = pc.index(marked, True).as_py()
@@ -123,13 +124,13 @@ class CellSlips:
                 f"{count:,} cells of aliases are a word that may stand for nothing ({self._where('kept')}), and are "
                 "kept as names. If it is no name, leave these cells empty."
             )
-        sign = max(self._others, key=lambda sign: self._others[sign])
-        count = self._others[sign]
-        if not self._separated and count >= _FEWEST_CELLS and 2 * count >= self._cells:
+        if not self._separated and self._otherwise >= _FEWEST_CELLS and 2 * self._otherwise >= self._cells:
+            likely = max(self._others, key=lambda sign: self._others[sign])
+            signs = " or ".join(repr(sign) for sign, count in self._others.items() if count)
             self._warn(
-                f"no cell of aliases has {self._separator!r} in it, and {count:,} of {self._cells:,} have {sign!r} "
-                f"({self._where(sign)}): each of these cells is one name as it stands. Write {self._separator!r} "
-                f"between names; in Python, the reader also takes separator={sign!r}."
+                f"no cell of aliases has {self._separator!r} in it, and {self._otherwise:,} of {self._cells:,} have "
+                f"{signs} ({self._where('separated')}): each of these cells is one name as it stands. Write "
+                f"{self._separator!r} between names; in Python, the reader also takes separator={likely!r}."
             )
 
     def _count_empty(self, number: int, cell: str) -> None:
@@ -143,11 +144,14 @@ class CellSlips:
         self._cells += 1
         if self._separator in cell:
             self._separated += 1
-        elif not self._separated:
-            for sign in self._others:
-                if sign in cell:
-                    self._others[sign] += 1
-                    self._first.setdefault(sign, (number, cell))
+        if self._separated:
+            return
+        found = [sign for sign in self._others if sign in cell]
+        for sign in found:
+            self._others[sign] += 1
+        if found:
+            self._otherwise += 1
+            self._first.setdefault("separated", (number, cell))
 
     def _where(self, what: str) -> str:
         number, cell = self._first[what]

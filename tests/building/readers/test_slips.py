@@ -134,6 +134,12 @@ def test_aliases_with_another_sign_between_them(tmp_path, kind):
     assert (entities[1].aliases, said) == (("Advil", "Nurofen"), [])
 
 
+def test_aliases_with_several_signs_between_them(tmp_path):
+    text = 'id,label,aliases\n1,aspirin,"ASA, acetylsalicylic acid"\n2,ibuprofen,Advil;Nurofen\n'
+    _, (message,) = read(write(tmp_path, "t.csv", text))
+    assert "2 of 2 have ',' or ';' (the first in line 2: 'ASA, acetylsalicylic acid')" in message
+
+
 @pytest.mark.parametrize("cells", [["Paris, Texas"], ["Paris, Texas", "a", "b", "c", "d, e"], ["a, b", "c, d", "e|f"]])
 def test_names_with_commas(tmp_path, cells):
     rows = "".join(f'{i},x,"{cell}"\n' for i, cell in enumerate(cells))
