@@ -70,7 +70,7 @@ def make_entity(where: str, values: Mapping[str, Any], *, separator: str = "|", 
         id = str(id)
     if not isinstance(id, str) or not id.strip():
         raise ReaderError(f"{where}: expected an id, found {id!r:.80}.")
-    values = {field: None if _is_nan(value) else value for field, value in values.items()}
+    values = {field: value for field, value in values.items() if not (isinstance(value, float) and value != value)}
     label = values.get("label")
     description = values.get("description")
     try:
@@ -118,12 +118,8 @@ def _listed(value: Any, separator: str) -> Any:
     return tuple(
         item.strip() if isinstance(item, str) else item
         for item in value
-        if item is not None and item != "" and not _is_nan(item)
+        if item is not None and item != "" and item == item  # NaN is not
     )
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and value != value
 
 
 def _number(value: Any) -> Any:
