@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from knowledge_plugin.building.arguments import check_embedder, check_sources
+from knowledge_plugin.building.embedders import GraphEmbedder, TextEmbedder
 from knowledge_plugin.building.embedders.base import Embedder, Embedding, Source, describe, fingerprint
 from knowledge_plugin.building.embedders.foreign import ForeignVectors
 from knowledge_plugin.building.file_state import state_of
@@ -21,10 +23,18 @@ from knowledge_plugin.building.progress import counted
 from knowledge_plugin.building.readers import Triple, read_columns, read_triples
 from knowledge_plugin.building.stages import Stages, working_folder
 from knowledge_plugin.building.summary import BuildSummary
-from knowledge_plugin.config import EmbedderConfig, LinkerKind, StorageDType
-from knowledge_plugin.errors import KnowledgeBaseError
+from knowledge_plugin.config import (
+    CONFIG_NAME,
+    EmbedderConfig,
+    KnowledgeBaseConfig,
+    LinkerKind,
+    StorageDType,
+    read_config,
+)
+from knowledge_plugin.errors import ArtifactError, ConfigError, KnowledgeBaseError, SaveError
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.knowledge_base.columns import COLUMNS, codes, mask, numbers, popularity_order
+from knowledge_plugin.knowledge_base.columns import COLUMNS, codes, mask, nameless, numbers, popularity_order
+from knowledge_plugin.knowledge_base.normalization import strip_column
 
 _BATCH = 65_536
 _TRIPLES = {"head": pa.string(), "relation": pa.string(), "tail": pa.string()}
@@ -50,13 +60,15 @@ def build_knowledge_base(
     dtype: StorageDType = "float32",
     linker: LinkerKind = "dictionary",
     reader_options: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> BuildSummary:
     """Build a knowledge base from files.
 
     Four stages, read, embed, index and aliases, leave their results in ``OUTPUT.building``. An interrupted build goes
     on from the last of them that is done when it is called again; a file or an option that changed starts its stage
-    and those after it anew. The folder itself appears whole at the end, or not at all.
+    and those after it anew. The folder itself appears whole at the end, or not at all. A knowledge base that is
+    finished is never replaced unasked: what was added to it since would be lost.
 
     Args:
         output: The folder to write.
@@ -71,6 +83,7 @@ def build_knowledge_base(
         dtype: How vectors are stored.
         linker: ``"external"`` if mentions will come from elsewhere; only then may an entity lack a name.
         reader_options: For the reader of entities, such as ``{"id_prefix": "wikidata:"}``.
+        overwrite: Replace the knowledge base that ``output`` holds; it stands until the new one is whole.
         progress: Show progress on stderr.
 
     Returns:
@@ -78,8 +91,11 @@ def build_knowledge_base(
 
     Raises:
         ReaderError: A file is damaged or in another form; with file and line.
-        KnowledgeBaseError: Neither vectors nor an embedder, or both; no entity has a vector; an id twice.
-        SaveError: The disk is full, the folder is somebody else's, or another process builds it.
+        KnowledgeBaseError: Neither vectors nor an embedder, or both; an argument of another kind; no entity has a
+            vector; an entity without a name; an id twice.
+        SaveError: The disk is full, the folder is somebody else's or holds a knowledge base already, or another
+            process builds it.
+        HubError: The model of an embedder is neither in the cache nor to be had from the Hub.
 
     Example:
         >>> import tempfile
@@ -100,7 +116,12 @@ def build_knowledge_base(
             "expected either vectors or an embedder. Type: vectors=PATH (--vectors FILE), or embedder="
             "GraphEmbedder() with triples=PATH (--embedder TransE --triples FILE), or embedder=TextEmbedder()."
         )
+    check_sources(entities, triples, vectors)
+    if embedder is not None:
+        check_embedder(embedder)
     output = Path(output)
+    if not overwrite:
+        _refuse_to_replace(output)
     make: Embedder = ForeignVectors(vectors) if vectors is not None else embedder  # type: ignore[assignment]
     made_by = f"vectors of {Path(vectors).name}" if vectors is not None else describe(make)
     options = dict(reader_options or {})
@@ -117,13 +138,18 @@ def build_knowledge_base(
             return found
 
         files = {"entities": state_of(entities), "triples": state_of(triples), "options": options}
-        read, counts = run("read", files, partial(_read, entities, triples, options, progress))
+        read, counts = run("read", files, partial(_read, make, entities, triples, options, progress))
+        named = None if linker == "external" else entities  # whose file is to be named if an entity has no name
         embedded, made = run(
-            "embed", {"embedder": fingerprint(make)}, partial(_embed, make, read, bool(counts["triples"]), progress)
+            "embed",
+            {"embedder": fingerprint(make)},
+            partial(_embed, make, read, bool(counts["triples"]), named, progress),
         )
         about["embedder"] = EmbedderConfig(made_by[:10_000], made["measures"])
         index, kept = run(
-            "index", {key: str(value) for key, value in about.items()}, partial(_index, read, embedded, made, about)
+            "index",
+            {key: str(value) for key, value in about.items()},
+            partial(_index, read, embedded, made, about, named),
         )
         _, names = run("aliases", {}, partial(_aliases, index / "kb"))
         kb = KnowledgeBase.from_pretrained(index / "kb")
@@ -134,6 +160,8 @@ def build_knowledge_base(
         without_vector=kept["without_vector"],
         triples=counts["triples"],
         aliases=kb.config.aliases,
+        other_names=names["other_names"],
+        described=names["described"],
         names=names["names"],
         ambiguous=names["ambiguous"],
         most_ambiguous=tuple((alias, count) for alias, count in names["most_ambiguous"]),
@@ -149,9 +177,35 @@ def build_knowledge_base(
     )
 
 
+def _refuse_to_replace(output: Path) -> None:
+    """Refuse a folder with a knowledge base. What else may be there, saving refuses."""
+    if not (output / CONFIG_NAME).is_file():
+        return
+    about = ""
+    try:
+        config = read_config(output, KnowledgeBaseConfig)
+        changed = ", changed since it was built" if config.history else ""
+        about = f" ({config.name!r:.80}, {config.rows:,} entities{changed})"
+    except ArtifactError:
+        return
+    except ConfigError:  # of a later version, or altered
+        pass
+    raise SaveError(
+        f"{output} holds a knowledge base already{about}. Nothing was changed. To build it anew and lose what is "
+        "there, type: overwrite=True (--overwrite). To add to it, type: kb.upsert(...) (knowledge-plugin kb upsert). "
+        "Or name another folder."
+    )
+
+
 def _read(
-    entities: str | Path, triples: str | Path | None, options: dict[str, Any], progress: bool, folder: Path
+    embedder: Embedder,
+    entities: str | Path,
+    triples: str | Path | None,
+    options: dict[str, Any],
+    progress: bool,
+    folder: Path,
 ) -> dict[str, Any]:
+    _load_models(embedder)
     tables = counted(read_columns(entities, **options), "entities", progress)
     count = _write(folder / _ENTITIES_FILE, tables, COLUMNS)
     if not count:
@@ -161,6 +215,13 @@ def _read(
     if triples is not None:
         found = _write(folder / _TRIPLES_FILE, counted(_columns(read_triples(triples)), "triples", progress), _TRIPLES)
     return {"entities": count, "triples": found}
+
+
+def _load_models(embedder: Embedder) -> None:
+    """Load what has a name on the Hub: better that it is not found now than after minutes of reading."""
+    for part in getattr(embedder, "embedders", (embedder,)):
+        if isinstance(part, TextEmbedder):
+            _ = part.encoder
 
 
 def _write(path: Path, tables: Iterable[pa.Table], kinds: dict[str, pa.DataType]) -> int:
@@ -193,9 +254,35 @@ def _check_ids(entities: str | Path, path: Path) -> None:
         )
 
 
-def _embed(embedder: Embedder, read: Path, has_triples: bool, progress: bool, folder: Path) -> dict[str, Any]:
+def _refuse_nameless(file: str | Path, entities: pa.Table, has_vector: np.ndarray) -> None:
+    rows = np.flatnonzero(has_vector & mask(pc.equal(strip_column(entities["label"]), "")))
+    if not len(rows):
+        return
+    rows = rows[nameless(entities.select(["label", "aliases"]).take(pa.array(rows)))]
+    if len(rows):
+        raise KnowledgeBaseError(
+            f"{file}: {len(rows):,} entities have no name, for example {entities['id'][int(rows[0])].as_py()!r:.200} "
+            f"(row {rows[0] + 1}): nothing in a text could ever lead to them. Give each a label or an alias, or leave "
+            "its row out; in Python, linker='external' if mentions come from elsewhere."
+        )
+
+
+def _sure_of_a_vector(embedder: Embedder, entities: pa.Table, triples: pa.Table | None) -> np.ndarray:
+    """Return bool ``[entities]``: of whom it is known before that they will have a vector."""
+    if isinstance(embedder, TextEmbedder):
+        return np.ones(entities.num_rows, bool)
+    if isinstance(embedder, GraphEmbedder) and triples is not None:
+        return mask(pc.or_(*(pc.is_in(entities["id"], value_set=triples[end]) for end in ("head", "tail"))))
+    return np.zeros(entities.num_rows, bool)
+
+
+def _embed(
+    embedder: Embedder, read: Path, has_triples: bool, named: str | Path | None, progress: bool, folder: Path
+) -> dict[str, Any]:
     entities = pq.read_table(read / _ENTITIES_FILE)
     triples = pq.read_table(read / _TRIPLES_FILE) if has_triples else None
+    if named is not None:
+        _refuse_nameless(named, entities, _sure_of_a_vector(embedder, entities, triples))
     own = folder / "own"
     own.mkdir(exist_ok=True)
     made = embedder(Source(entities, triples, own, progress))
@@ -212,7 +299,9 @@ def _embed(embedder: Embedder, read: Path, has_triples: bool, progress: bool, fo
     return {"vectors": str(file), "measures": {str(key): float(value) for key, value in made.measures.items()}}
 
 
-def _index(read: Path, embedded: Path, made: dict[str, Any], about: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _index(
+    read: Path, embedded: Path, made: dict[str, Any], about: dict[str, Any], named: str | Path | None, folder: Path
+) -> dict[str, Any]:
     columns = pq.read_table(read / _ENTITIES_FILE)
     ids = pq.read_table(embedded / _IDS_FILE)["id"]
     if pc.count_distinct(ids).as_py() != len(ids):
@@ -226,6 +315,8 @@ def _index(read: Path, embedded: Path, made: dict[str, Any], about: dict[str, An
             f"no entity has a vector: entities have ids like {columns['id'][0].as_py()!r:.80}, and vectors like "
             f"{ids[0].as_py()!r:.80}. Type: reader_options={{'id_prefix': ...}} (--id-prefix), or rename them."
         )
+    if named is not None:
+        _refuse_nameless(named, columns, mask(pc.is_valid(place)))
     if missing:
         columns, place = columns.filter(pc.is_valid(place)), place.drop_null()
     rows = numbers(place.cast(pa.int64()))
@@ -240,7 +331,9 @@ def _index(read: Path, embedded: Path, made: dict[str, Any], about: dict[str, An
 
 def _aliases(kb: Path, folder: Path) -> dict[str, Any]:
     """Build the lookup of names too: whoever attaches the knowledge base on this machine finds it built."""
-    return KnowledgeBase.from_pretrained(kb).ambiguity()._asdict()
+    made = KnowledgeBase.from_pretrained(kb)
+    counts = {"other_names": made.count_other_names(), "described": made.count_described()}
+    return made.ambiguity()._asdict() | counts
 
 
 def _in_order(source: Path, rows: np.ndarray, target: Path) -> Path:

@@ -83,7 +83,7 @@ def working_folder(output: Path) -> Iterator[Path]:
         yield folder
         shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        if isinstance(error, SaveError):
+        if isinstance(error, SaveError) or error.errno is None:  # not of the disk, such as of a network
             raise
         raise SaveError(
             f"could not build {output}: {error}. What is done lies in {folder}; the same call goes on from there."

@@ -16,7 +16,9 @@ class BuildSummary:
         entities: How many it holds.
         without_vector: How many of the file stayed out because they have no vector.
         triples: How many were read.
-        aliases: Rows of the alias table.
+        aliases: Rows of the alias table: every name of every entity.
+        other_names: How many of these are not the label of their entity.
+        described: How many entities have a description.
         names: Different names that can be looked up.
         ambiguous: How many of these lead to more than one entity.
         most_ambiguous: The names that lead to the most entities, and to how many.
@@ -36,6 +38,8 @@ class BuildSummary:
     without_vector: int
     triples: int
     aliases: int
+    other_names: int
+    described: int
     names: int
     ambiguous: int
     most_ambiguous: tuple[tuple[str, int], ...]
@@ -66,7 +70,8 @@ class BuildSummary:
         rows = {
             "entities": f"{self.entities:,}{dropped}",
             "triples": f"{self.triples:,}" if self.triples else None,
-            "aliases": f"{self.aliases:,}",
+            "aliases": f"{self.aliases:,}, of which {self.other_names:,} besides labels",
+            "descriptions": f"of {self.described:,} entities",
             "ambiguous names": ambiguity + (f": {often}" if often else ""),
             "ids": self.id_scheme,
             "licence": self.license or "none stated",

@@ -132,6 +132,8 @@ def kb_info(artifact: Artifact, revision: AtRevision = None, as_json: AsJson = F
         _kb_values(kb)
         | _alias_values(kb)
         | {
+            "names besides labels": kb.count_other_names(),
+            "entities with a description": kb.count_described(),
             "unlinkable entities": count_unlinkable(kb),
             "entities with generated facts": kb.count_generated(),
         }

@@ -17,7 +17,12 @@ from knowledge_plugin.knowledge_base import KnowledgeBase
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the knowledge base to.")]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the knowledge base.")]
 Entities = Annotated[
-    Path, typer.Option(exists=True, help="CSV, JSON Lines, Parquet, OBO, OWL, a Wikidata dump, WordNet's folder.")
+    Path,
+    typer.Option(
+        exists=True,
+        help="CSV, JSON Lines or Parquet with the columns id, label, aliases (with | between them), description; OBO, "
+        "OWL, a Wikidata dump, WordNet's folder.",
+    ),
 ]
 Version = Annotated[str | None, typer.Option("--kb-version", help="Version or dump date of the knowledge.")]
 IdPrefix = Annotated[str, typer.Option(help="Put before every id of the entities, for example wikidata:")]
@@ -25,6 +30,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option("--column", metavar="FIELD=COLUMN", help="What a column of the table is called: label=name. Repeat."),
 ]
+_IDS_BESIDE = "v.npy (or .safetensors) needs v.txt beside it, with one id a line, in the order of the vectors."
 _GRAPH = ("TransE", "RotatE", "DistMult", "ComplEx")
 
 
@@ -33,7 +39,9 @@ def build(
     entities: Entities,
     name: Annotated[str, typer.Option(help="What it is called.")],
     triples: Annotated[Path | None, typer.Option(exists=True, help="TSV, CSV, N-Triples, Turtle, OBO, OWL.")] = None,
-    vectors: Annotated[Path | None, typer.Option(exists=True, help=".npy, .safetensors, word2vec, PyKEEN.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(exists=True, help=f".npy, .safetensors, word2vec, PyKEEN. {_IDS_BESIDE}")
+    ] = None,
     embedder: Annotated[str | None, typer.Option(help=f"{', '.join(_GRAPH)}, or text.")] = None,
     text_model: Annotated[str | None, typer.Option(help="sentence-transformers model for text.")] = None,
     dim: Annotated[int, typer.Option(min=1, help="Width of graph embeddings.")] = 128,
@@ -43,6 +51,7 @@ def build(
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float32",
     id_prefix: IdPrefix = "",
     columns: Columns = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the knowledge base that OUT holds.")] = False,
     seed: int = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -65,6 +74,7 @@ def build(
         version=version,
         dtype=dtype,  # type: ignore[arg-type]
         reader_options=_reader_options(id_prefix, columns),
+        overwrite=overwrite,
     )
     if as_json:
         print_json(summary.to_dict())
@@ -75,7 +85,9 @@ def build(
 def upsert(
     folder: Folder,
     entities: Entities,
-    vectors: Annotated[Path, typer.Option(exists=True, help="A vector for each, by id.")],
+    vectors: Annotated[
+        Path, typer.Option(exists=True, help=f"A vector for each, by id, as for kb build. {_IDS_BESIDE}")
+    ],
     version: Version = None,
     id_prefix: IdPrefix = "",
     columns: Columns = None,

@@ -364,6 +364,21 @@ class KnowledgeBase:
         """Count the entities of which a model generated facts: see :attr:`Entity.generated`."""
         return self._contents.tables.count_of_type(GENERATED)
 
+    def count_described(self) -> int:
+        """Count the entities that have a description."""
+        return self._contents.tables.count_described()
+
+    def count_other_names(self) -> int:
+        """Count the names that entities have besides their labels.
+
+        Example:
+            >>> ada = Entity("x:1", "Ada", aliases=["A. Lovelace", "Ada"], description="a countess")
+            >>> kb = KnowledgeBase.from_entities([ada, Entity("x:2", "Bob")], [[0.0], [1.0]], name="people")
+            >>> kb.count_other_names(), kb.count_described()
+            (1, 1)
+        """
+        return self._contents.tables.count_other_names()
+
     def alias_table(self) -> pa.Table:
         """Return every name as a table of ``alias``, ``row`` and ``prior``, in row order: :meth:`names` for millions.
 

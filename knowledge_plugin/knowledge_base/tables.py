@@ -193,6 +193,23 @@ class Tables:
             found += pc.count_distinct(pc.list_parent_indices(lists).filter(has)).as_py()
         return found
 
+    def count_described(self) -> int:
+        """Count the entities that have a description."""
+        if not self.counts[0] or "description" not in self._entities.record(0):
+            return 0
+        return sum(len(batch) - batch["description"].null_count for batch in self._entities.batches(["description"]))
+
+    def count_other_names(self) -> int:
+        """Count the names that are not the label of their entity."""
+        # Large: the labels of all entities may take more than the two gigabytes that are the bound of others.
+        chunks = [batch["label"].cast(pa.large_string()) for batch in self._entities.batches(["label"])]
+        labels = pa.chunked_array(chunks, pa.large_string()).combine_chunks()
+        found = 0
+        for batch in self._aliases.batches(["alias", "row"]):
+            other = pc.not_equal(batch["alias"].cast(pa.large_string()), labels.take(batch["row"]))
+            found += pc.sum(other).as_py() or 0
+        return found
+
     def id_column(self) -> pa.ChunkedArray:
         """Read all ids in row order."""
         return pa.chunked_array([batch["id"] for batch in self._entities.batches(["id"])], COLUMNS["id"])

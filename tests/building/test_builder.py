@@ -16,8 +16,8 @@ import torch
 from knowledge_plugin import Entity, KnowledgeBase
 from knowledge_plugin.building import builder
 from knowledge_plugin.building.builder import build_knowledge_base
-from knowledge_plugin.building.embedders import Embedding
-from knowledge_plugin.errors import KnowledgeBaseError, ReaderError, SaveError
+from knowledge_plugin.building.embedders import CombinedEmbedder, Embedding, GraphEmbedder, TextEmbedder
+from knowledge_plugin.errors import ArtifactError, KnowledgeBaseError, ReaderError, SaveError
 
 CSV = """id,label,aliases,description,popularity
 x:1,Aspirin,ASA|Acetyl,a painkiller,5
@@ -79,10 +79,12 @@ def test_from_a_table_to_a_folder(table, tmp_path):
     assert (kb.config.version, kb.config.license, kb.config.id_scheme) == ("2026-11", "cc0-1.0", "x")
     assert kb.config.embedder.measures == {"quality": 0.5}
     assert (summary.entities, summary.aliases, summary.names, summary.ambiguous) == (3, 6, 5, 1)
+    assert (summary.other_names, summary.described) == (3, 1)
     assert summary.most_ambiguous == (("asa", 2),)
     assert summary.size == sum(file.size for file in kb.config.files.values())
     assert not (tmp_path / "kb.building").exists()
     assert "| ambiguous names | 1 of 5 (20.0 %): asa (2) |" in str(summary)
+    assert "| aliases | 6, of which 3 besides labels |\n| descriptions | of 1 entities |" in str(summary)
     assert "quality 0.5" in str(summary)
     json.dumps(summary.to_dict())
 
@@ -218,10 +220,35 @@ def test_a_knowledge_base_that_is_there_is_replaced_at_the_end_only(table, tmp_p
     before = contents(tmp_path / "kb")
     table.write_text(CSV + "x:4,Codeine,,,2\n")
     with pytest.raises(KeyboardInterrupt):
-        build(table, embedder=Counted(fails=True))
+        build(table, embedder=Counted(fails=True), overwrite=True)
     assert contents(tmp_path / "kb") == before
-    build(table)
+    build(table, overwrite=True)
     assert len(KnowledgeBase.from_pretrained(tmp_path / "kb")) == 4
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_knowledge_base_that_is_there_is_not_replaced_unasked(table, tmp_path, changed):
+    build(table)
+    if changed:
+        kb = KnowledgeBase.from_pretrained(tmp_path / "kb")
+        kb.upsert([Entity("x:9", "Codeine")], [[9.0, 1.0]])
+        kb.save_pretrained(tmp_path / "kb")
+    before = contents(tmp_path / "kb")
+    runs.clear()
+    about = r"'drugs', 4 entities, changed since it was built" if changed else r"'drugs', 3 entities\)"
+    with pytest.raises(SaveError, match=rf"holds a knowledge base already \({about}.*overwrite=True \(--overwrite\)"):
+        build(table)
+    assert runs == []
+    assert contents(tmp_path / "kb") == before
+    assert not (tmp_path / "kb.building").exists()
+
+
+def test_a_knowledge_base_of_a_later_version_is_not_replaced_unasked(table, tmp_path):
+    build(table)
+    config = json.loads((tmp_path / "kb" / "config.json").read_text()) | {"format_version": "99.0"}
+    (tmp_path / "kb" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SaveError, match="holds a knowledge base already"):
+        build(table)
 
 
 def test_a_checkpoint_is_not_overwritten(table, tmp_path):
@@ -258,3 +285,60 @@ def test_an_id_twice(tmp_path, kind):
     with pytest.raises((KnowledgeBaseError, ReaderError), match=r"'x:1' .*(line 2|rows 1 and 3)"):
         build(tmp_path / f"e.{kind}")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"e.{kind}"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Encodes texts, and counts how often."""
+
+    def encode(self, texts, **options):
+        runs.append("encode")
+        return np.ones((len(texts), 2), np.float32)
+
+
+NAMELESS = CSV + "x:4,,,no name,\nx:5, , | ,blank,\nx:6,,Codeine,named by an alias,\n"
+
+
+def test_an_entity_without_a_name_is_found_before_anything_is_embedded(table):
+    table.write_text(NAMELESS)
+    with pytest.raises(KnowledgeBaseError, match=r"drugs\.csv: 2 entities have no name.*'x:4' \(row 4\)"):
+        build(table, embedder=TextEmbedder(Model()))
+    assert runs == []
+    assert build(table, embedder=TextEmbedder(Model()), linker="external").entities == 6
+
+
+def test_an_entity_of_the_graph_without_a_name_is_found_before_it_is_embedded(table, tmp_path, monkeypatch):
+    table.write_text(NAMELESS)
+    (tmp_path / "t.tsv").write_text("x:1\tr\tx:2\nx:5\tr\tx:1\n")
+    monkeypatch.setattr(GraphEmbedder, "__call__", lambda self, source: stop())
+    with pytest.raises(KnowledgeBaseError, match=r"1 entities have no name.*'x:5' \(row 5\)"):
+        build(table, embedder=GraphEmbedder(), triples=tmp_path / "t.tsv")
+    (tmp_path / "t.tsv").write_text("x:1\tr\tx:2\n")
+    with pytest.raises(KeyboardInterrupt):  # those without a name are in no triple
+        build(table, embedder=GraphEmbedder(), triples=tmp_path / "t.tsv")
+
+
+def test_an_entity_without_a_name_may_be_left_without_a_vector(table):
+    table.write_text(CSV + "x:4,,,no name,\n")
+    with pytest.raises(KnowledgeBaseError, match=r"drugs\.csv: 1 entities have no name.*'x:4' \(row 4\)"):
+        build(table)
+    assert build(table, embedder=Counted(without="x:4")).entities == 3
+
+
+def test_a_model_that_is_not_to_be_had_is_missed_before_anything_is_read(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(builder, "read_columns", stop)
+    for embedder in (TextEmbedder(str(tmp_path)), CombinedEmbedder([TextEmbedder(str(tmp_path))])):
+        with pytest.raises(ArtifactError, match="no model that sentence-transformers can load"):
+            build(table, embedder=embedder)
+    assert not (tmp_path / "kb.building").exists()
+
+
+def test_an_error_that_is_not_of_the_disk_is_not_said_to_be(table):
+    class NotReached(OSError):
+        pass
+
+    def embedder(source):
+        raise NotReached("no such host")
+
+    with pytest.raises(NotReached):
+        build(table, embedder=embedder)

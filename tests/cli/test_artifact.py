@@ -46,6 +46,16 @@ def test_kb_info_says_how_ambiguous_names_are(tmp_path):
     assert "paris (2)" in shown
 
 
+def test_kb_info_counts_descriptions_and_names_besides_labels(tmp_path):
+    ada = Entity("x:1", "Ada", aliases=["A. Lovelace", "Ada"], description="a countess")
+    KnowledgeBase.from_entities([ada, Entity("x:2", "Bob")], torch.eye(2), name="t").save_pretrained(tmp_path / "kb")
+    values = as_json("kb", "info", tmp_path / "kb")
+    assert (values["names besides labels"], values["entities with a description"]) == (1, 1)
+    KnowledgeBase.from_entities([Entity("x:2", "Bob")], torch.eye(1), name="t").save_pretrained(tmp_path / "bare")
+    values = as_json("kb", "info", tmp_path / "bare")
+    assert (values["names besides labels"], values["entities with a description"]) == (0, 0)
+
+
 def test_kb_info_tells_the_history_in_words(tmp_path):
     kb = KnowledgeBase.from_entities([Entity("x:1", "Ada"), Entity("x:2", "Bob")], torch.eye(2), name="t", version="1")
     kb.save_pretrained(tmp_path)

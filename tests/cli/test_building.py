@@ -106,13 +106,44 @@ def test_failures_change_nothing(folder, table, vectors, tmp_path):
         ("remove", folder, "d:1", "d:99"),
         ("upsert", folder, "--entities", tmp_path / "new.csv", "--vectors", vectors),
         ("build", folder, "--entities", table, "--name", "drugs"),
-        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "no id prefix"),
+        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "no id prefix", "--overwrite"),
+        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "drugs", "--id-prefix", "d:"),
     ]
     for arguments in failures:
         done = run(*arguments)
         assert done.exit_code == 1, done.output
         assert "error:" in done.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["build", "upsert"])
+def test_where_the_ids_of_vectors_are_is_said(folder, table, vectors, tmp_path, command):
+    words = " ".join(run(command, "--help").stdout.replace("│", " ").split())
+    assert "v.npy (or .safetensors) needs v.txt beside it, with one id a line" in words
+    vectors.with_suffix(".txt").unlink()
+    out = tmp_path / "out" if command == "build" else folder
+    done = run(
+        command, out, "--entities", table, "--vectors", vectors, *(("--name", "t") if command == "build" else ())
+    )
+    assert done.exit_code == 1
+    assert "one a line, in the order of the vectors, into v.txt" in done.stderr
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_a_misspelt_column_is_said_and_no_error(vectors, tmp_path):
+    table = tmp_path / "typo.csv"
+    table.write_text("id,label,alias,desc\nd:1,aspirin,ASA,A drug\n")
+    done = run("build", tmp_path / "out", "--entities", table, "--vectors", vectors, "--name", "t")
+    assert done.exit_code == 0
+    assert done.stderr.count("--column aliases=alias --column description=desc") == 1
+    assert "| aliases | 1, of which 0 besides labels |" in done.stdout
+
+
+def test_a_build_over_a_knowledge_base_says_how(folder, table, vectors):
+    arguments = ("build", folder, "--entities", table, "--vectors", vectors, "--name", "new", "--id-prefix", "d:")
+    assert "--overwrite" in run(*arguments).stderr
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert KnowledgeBase.from_pretrained(folder).config.name == "new"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from knowledge_plugin.building.readers.by_name import read_entities
 from knowledge_plugin.building.readers.fields import MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS
+from knowledge_plugin.building.readers.slips import CellSlips
 from knowledge_plugin.building.readers.tables import read_parquet_batches
 from knowledge_plugin.errors import KnowledgeBaseError, ReaderError
 from knowledge_plugin.knowledge_base.columns import COLUMNS, checked_columns, mask, numbers, to_columns
@@ -41,10 +42,13 @@ def read_columns(path: str | Path, **options: Any) -> Iterator[pa.Table]:
         while some := list(islice(entities, _BATCH)):
             yield to_columns(some)
         return
-    row = 0
+    row, slips = 0, CellSlips(path, "row", "|")
     for batch in batches:
-        yield _checked(Path(path), row, pa.Table.from_batches([batch]))
+        table = _checked(Path(path), row, pa.Table.from_batches([batch]))
+        place = table.column_names.index("description")
+        yield table.set_column(place, "description", slips.without_marked(row, table["description"]))
         row += batch.num_rows
+    slips.warn()
 
 
 def _checked(path: Path, before: int, table: pa.Table) -> pa.Table:
@@ -59,7 +63,9 @@ def _checked(path: Path, before: int, table: pa.Table) -> pa.Table:
                 f"{where}: {name}: expected short texts, found {size:,} bytes of them in {len(table)} rows."
             )
     try:
-        columns = {n: table[n] if n == "popularity" else _stripped(where, n, table[n]) for n in table.column_names}
+        columns = {
+            n: _number(table[n]) if n == "popularity" else _stripped(where, n, table[n]) for n in table.column_names
+        }
         return checked_columns(pa.table(columns))
     except pa.ArrowInvalid as error:
         raise ReaderError(f"{where}: expected a whole Parquet file: {error!s:.300}") from error
@@ -71,6 +77,11 @@ def _lengths(texts: pa.Array) -> pa.Array:
     if isinstance(texts, pa.DictionaryArray):
         return pc.take(pc.binary_length(texts.dictionary), texts.indices).cast(pa.int64())
     return pc.binary_length(texts).cast(pa.int64())
+
+
+def _number(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """NaN is how a data frame writes that there is none."""
+    return pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
 
 
 def _stripped(where: str, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

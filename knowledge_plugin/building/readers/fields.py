@@ -57,7 +57,8 @@ def make_entity(where: str, values: Mapping[str, Any], *, separator: str = "|", 
 
     Args:
         where: File and line, for messages.
-        values: Field to value. Lists may be lists, or texts with ``separator`` between the items. Blank is missing.
+        values: Field to value. Lists may be lists, or texts with ``separator`` between the items. Blank is missing, and
+            so is NaN as a number, which is how a data frame writes it.
         separator: See there.
         id_prefix: Put before every id, for example ``"wikidata:"``.
 
@@ -69,6 +70,7 @@ def make_entity(where: str, values: Mapping[str, Any], *, separator: str = "|", 
         id = str(id)
     if not isinstance(id, str) or not id.strip():
         raise ReaderError(f"{where}: expected an id, found {id!r:.80}.")
+    values = {field: value for field, value in values.items() if not (isinstance(value, float) and value != value)}
     label = values.get("label")
     description = values.get("description")
     try:
@@ -113,7 +115,11 @@ def _listed(value: Any, separator: str) -> Any:
         value = value.split(separator)
     if not isinstance(value, (list, tuple)):
         return value
-    return tuple(item.strip() if isinstance(item, str) else item for item in value if item is not None and item != "")
+    return tuple(
+        item.strip() if isinstance(item, str) else item
+        for item in value
+        if item is not None and item != "" and item == item  # NaN is not
+    )
 
 
 def _number(value: Any) -> Any:

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from knowledge_plugin.building.readers.fields import make_entity, match_columns
-from knowledge_plugin.building.readers.seen import SeenIds
+from knowledge_plugin.building.readers.entity_rows import EntityRows, match_and_warn
 from knowledge_plugin.errors import KnowledgePluginError, MissingDependencyError, ReaderError
 from knowledge_plugin.knowledge_base.entity import Entity
 
@@ -44,19 +43,16 @@ def read_dataset(
     """
     name = str(dataset) if isinstance(dataset, (str, Path)) else "dataset"
     rows = _load(name, split, config, revision, token) if isinstance(dataset, (str, Path)) else dataset
-    seen = SeenIds(name, "row")
+    made = EntityRows(name, "row", separator=separator, id_prefix=id_prefix)
     wanted: dict[str, str] | None = None
     for number, row in enumerate(_guarded(name, rows), 1):
         where = f"{name}: row {number}"
         if not isinstance(row, Mapping):
             raise ReaderError(f"{where}: expected a row with named columns, found {type(row).__name__}.")
         if wanted is None:
-            wanted = match_columns(where, row, columns)
-        values = {field: row.get(column) for field, column in wanted.items()}
-        entity = make_entity(where, values, separator=separator, id_prefix=id_prefix)
-        seen.add(entity.id, number)
-        yield entity
-    seen.finish()
+            wanted = match_and_warn(where, row, columns)
+        yield made.entity(number, {field: row.get(column) for field, column in wanted.items()})
+    made.finish()
 
 
 def _load(name: str, split: str, config: str | None, revision: str | None, token: str | bool | None) -> Any:

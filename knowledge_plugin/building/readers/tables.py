@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from knowledge_plugin.building.readers.fields import make_entity, match_columns
-from knowledge_plugin.building.readers.seen import SeenIds
+from knowledge_plugin.building.readers.entity_rows import EntityRows, match_and_warn
+from knowledge_plugin.building.readers.fields import COLUMNS, match_columns
+from knowledge_plugin.building.readers.slips import warn_of_unused
 from knowledge_plugin.building.readers.text import read_lines
 from knowledge_plugin.errors import ReaderError
 from knowledge_plugin.knowledge_base.entity import Entity
@@ -42,7 +43,13 @@ def read_csv(
     """Yield the entities of a CSV or TSV table, one at a time.
 
     The first line names the columns, in any order and case: id and label, and as they are there aliases,
-    description, types and popularity. Other columns are left out. The file may be packed with gzip or bzip2.
+    description, types and popularity. Other columns are left out, with a warning if one of these was not found. The
+    file may be packed with gzip or bzip2.
+
+    A cell of aliases, description or types that is nothing but a mark of missing values (``NaN``, ``nan``, ``N/A``,
+    ``<NA>`` and the like; but for aliases also ``NA``, ``None`` and ``null``) is taken as empty, and a warning counts
+    them; ``NaN|`` is an alias. Labels are taken as they are. Aliases with other signs than the separator between them
+    stay one name each, with a warning.
 
     Args:
         path: The file.
@@ -56,12 +63,10 @@ def read_csv(
         ReaderError: With file and line: no such column, a row with too many or too few cells, a quote that is not
             closed, a blank id, an id that was there before, a text out of bounds, a wrong encoding.
     """
-    seen = SeenIds(path)
-    for line, values in csv_rows(path, partial(match_columns, columns=columns), delimiter, encoding):
-        entity = make_entity(f"{path}:{line}", values, separator=separator, id_prefix=id_prefix)
-        seen.add(entity.id, line)
-        yield entity
-    seen.finish()
+    rows = EntityRows(path, separator=separator, id_prefix=id_prefix)
+    for line, values in csv_rows(path, partial(match_and_warn, columns=columns), delimiter, encoding):
+        yield rows.entity(line, values)
+    rows.finish()
 
 
 def csv_rows(
@@ -179,8 +184,10 @@ def read_jsonl(
         ReaderError: With file and line: no JSON object, no id or label, a value of the wrong kind, an id that was
             there before, a text out of bounds.
     """
-    seen = SeenIds(path)
+    rows = EntityRows(path, separator=separator, id_prefix=id_prefix)
     matched: dict[tuple[str, ...], dict[str, str]] = {}
+    names: dict[str, None] = {}
+    fields_found: dict[str, str] = {}
     for number, line in read_lines(path):
         if not line.strip():
             continue
@@ -191,11 +198,11 @@ def read_jsonl(
             wanted = _match_object(where, keys, columns)
             if len(matched) < 1000:  # objects of one table have few sets of keys; those of an attacker do not
                 matched[keys] = wanted
-        fields = {field: values[key] for field, key in wanted.items()}
-        entity = make_entity(where, fields, separator=separator, id_prefix=id_prefix)
-        seen.add(entity.id, number)
-        yield entity
-    seen.finish()
+                names |= dict.fromkeys(keys)
+                fields_found |= wanted
+        yield rows.entity(number, {field: values[key] for field, key in wanted.items()})
+    rows.finish()
+    warn_of_unused(path, names, fields_found, COLUMNS)
 
 
 def _match_object(where: str, keys: tuple[str, ...], columns: Mapping[str, str] | None) -> dict[str, str]:
@@ -238,12 +245,10 @@ def read_parquet(
         ReaderError: With file and row: no Parquet file, no such column, more rows than its bytes can hold, a value
             of the wrong kind, an id that was there before, a text out of bounds.
     """
-    seen = SeenIds(path, "row")
-    for number, values in parquet_rows(path, partial(match_columns, columns=columns)):
-        entity = make_entity(f"{path}: row {number}", values, separator=separator, id_prefix=id_prefix)
-        seen.add(entity.id, number)
-        yield entity
-    seen.finish()
+    rows = EntityRows(path, "row", separator=separator, id_prefix=id_prefix)
+    for number, values in parquet_rows(path, partial(match_and_warn, columns=columns)):
+        yield rows.entity(number, values)
+    rows.finish()
 
 
 def parquet_rows(
@@ -296,6 +301,7 @@ def read_parquet_batches(
         match_columns(str(path), schema.names).values()
     ):
         return None
+    match_and_warn(str(path), schema.names)
     texts = _check_sizes(path, metadata, set(wanted))
     return _guarded(path, _batches(path, texts, wanted, size))
 

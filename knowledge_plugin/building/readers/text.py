@@ -6,6 +6,7 @@ import bz2
 import codecs
 import gzip
 import io
+import shlex
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,8 +119,7 @@ def read_lines(
             except UnicodeDecodeError as error:
                 raise ReaderError(
                     f"{path}:{number}: expected text in {encoding}, found the byte 0x{line[error.start]:02x} at "
-                    f"position {error.start + 1}. Pass its encoding, for example encoding='cp1252', or convert it: "
-                    f"iconv -f WINDOWS-1252 -t UTF-8 FILE > FILE.utf8"
+                    f"position {error.start + 1}. {_conversion(Path(path))}"
                 ) from None
             yield number, text if keep_ends else text.rstrip("\r\n")
 
@@ -129,6 +129,18 @@ def _readline(file: io.BufferedReader, path: str | Path, number: int, max_line_b
     if len(line) > max_line_bytes:
         raise ReaderError(f"{path}:{number}: expected a line of at most {max_line_bytes:,} bytes, found a longer one.")
     return line
+
+
+def _conversion(path: Path) -> str:
+    """Return what to type, on any command line, where text is of another encoding."""
+    before = ""
+    if is_packed(path):
+        before, path = "Unpack it, then ", path.with_suffix("")
+    source, target = (shlex.quote(str(p)) for p in (path, path.with_name(f"{path.stem}-utf8{path.suffix}")))
+    return (
+        f"{before or 'To '}convert it, if it is Windows-1252: iconv -f WINDOWS-1252 -t UTF-8 {source} > {target} (in "
+        "Python, the readers of CSV also take encoding='cp1252')"
+    )
 
 
 def _check_kind(path: str | Path, line: bytes) -> None:

@@ -236,8 +236,11 @@ def _ids_of(path: Path, ids: str | Path | None, count: int) -> list[str]:
         candidates = [path.with_suffix(".txt"), path.parent / "ids.txt"]
         ids = next((candidate for candidate in candidates if candidate.is_file()), None)
         if ids is None:
-            tried = " and ".join(str(candidate) for candidate in candidates)
-            raise ReaderError(f"{path}: expected a list of ids, one on each line; tried {tried}. Type: ids='...'")
+            tried = " nor ".join(str(candidate) for candidate in candidates)
+            raise ReaderError(
+                f"{path}: expected a list of ids beside it, found neither {tried}. Put them, one a line, in the order "
+                f"of the vectors, into {candidates[0].name}. (In Python, the reader also takes ids=PATH.)"
+            )
     return read_ids(ids, count)
 
 

@@ -38,7 +38,13 @@ def peak(function: Callable[[], Any]) -> int:
 
 
 # No controls: a table has no way to write them. Blanks at the ends of a cell are not kept.
-words = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12).map(str.strip)
+# Nor a word for an empty cell.
+EMPTY = {"nan", "NaN", "-nan", "-NaN", "N/A", "n/a", "#N/A", "#NA", "<NA>", "NA", "None", "null", "NULL"}
+words = (
+    st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), min_size=1, max_size=12)
+    .map(str.strip)
+    .filter(lambda word: word not in EMPTY)
+)
 names = words.filter(lambda word: word and "|" not in word)
 entities = st.builds(
     Entity,

@@ -19,6 +19,7 @@ def entities_of(path, **options):
     return [Entity(**r | {"aliases": r["aliases"] or (), "types": r["types"] or ()}) for r in records]
 
 
+@pytest.mark.filterwarnings("ignore:.*cells of aliases")
 @given(
     st.lists(
         st.fixed_dictionaries(
@@ -46,6 +47,7 @@ def test_columns_are_what_entity_by_entity_is(tmp_path, monkeypatch, rows, batch
         assert [getattr(e, name) for e in found] == [getattr(e, name) for e in expected]
 
 
+@pytest.mark.filterwarnings("ignore:.*columns that are not used")
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "other.parquet", "small.parquet"])
 def test_other_files_are_read_entity_by_entity(tmp_path, name):
     (tmp_path / "a.csv").write_text("id,label,aliases\nx:1,Ada,A|B\nx:2,Bob,\n")

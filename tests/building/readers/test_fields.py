@@ -33,12 +33,19 @@ def test_texts_become_what_an_entity_holds():
     assert make_entity("t", {"id": 7, "label": None, "aliases": ["B", None]}) == Entity("7", "", ("B",))
 
 
+def test_not_a_number_is_how_a_data_frame_writes_that_there_is_nothing():
+    nothing = dict.fromkeys(("label", "aliases", "description", "types", "popularity"), float("nan"))
+    assert make_entity("t", {"id": "1"} | nothing) == Entity("1", "")
+    assert make_entity("t", {"id": "1", "label": "a", "aliases": [float("nan"), "b"]}) == Entity("1", "a", ("b",))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"id": "  ", "label": "a"}, "an id"),
         ({"id": None, "label": "a"}, "an id"),
         ({"id": True, "label": "a"}, "an id"),
+        ({"id": float("nan"), "label": "a"}, "an id"),
         ({"id": "1", "label": 5}, "label: expected a text"),
         ({"id": "1", "label": "a", "aliases": {"x": 1}}, "aliases: expected a list"),
         ({"id": "1", "label": "a", "aliases": [3]}, "aliases"),

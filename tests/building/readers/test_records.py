@@ -145,6 +145,7 @@ def test_a_knowledge_base_of_records_keeps_who_said_what(tmp_path, name):
     assert found.count_generated() == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*columns that are not used")
 def test_a_table_of_entities_stays_one(tmp_path):
     path = write(tmp_path, "a.csv", "id,label,context\nx:1,A,b\n")
     assert not holds_records(path)

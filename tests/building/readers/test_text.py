@@ -35,9 +35,13 @@ def test_an_empty_file_has_no_lines(tmp_path):
 
 def test_a_wrong_byte_is_named_with_its_line_and_the_way_out(tmp_path):
     path = write(tmp_path, "a.csv", b"fine\ncaf\xe9\n")
-    with pytest.raises(ReaderError, match=r"a\.csv:2: .*0xe9 at position 4.*cp1252"):
+    with pytest.raises(ReaderError, match=r"a\.csv:2: .*0xe9 at position 4.*cp1252") as caught:
         drain(read_lines(path))
     assert list(read_lines(path, encoding="cp1252")) == [(1, "fine"), (2, "café")]
+    assert f"iconv -f WINDOWS-1252 -t UTF-8 {path} > {tmp_path}/a-utf8.csv (in Python" in str(caught.value)
+    packed = write(tmp_path, "b.csv.gz", gzip.compress(path.read_bytes()))
+    with pytest.raises(ReaderError, match=r"Unpack it, then convert .* /[^ ]*/b\.csv > /[^ ]*/b-utf8\.csv"):
+        drain(read_lines(packed))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "nonsense", "rot13"])

@@ -155,7 +155,7 @@ def test_npy_is_mapped_and_its_ids_lie_beside_it(tmp_path):
             assert isinstance(found.vectors, np.memmap)
             assert found.vectors.dtype == dtype
             other.unlink()
-    with pytest.raises(ReaderError, match=r"tried .*kb\.txt and .*ids\.txt"):
+    with pytest.raises(ReaderError, match=r"neither .*kb\.txt nor .*ids\.txt.* into kb\.txt\."):
         read_npy(path)
 
 
