@@ -11,18 +11,16 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 import transformers
 import typer
-from pyarrow import csv as arrow_csv
-from pyarrow import json as arrow_json
 
 import knowledge_plugin
 from knowledge_plugin.cli.artifact import Artifact
+from knowledge_plugin.cli.building import _reader_options
 from knowledge_plugin.cli.checkpoint import load_language_model, load_model, load_tokenizer
 from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_values
 from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, no_constant
-from knowledge_plugin.errors import ConfigError, TrainingError
+from knowledge_plugin.errors import ConfigError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.plugin import KnowledgePlugin
 from knowledge_plugin.registry import find_method
@@ -31,6 +29,10 @@ Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the pl
 Kb = Annotated[str, typer.Option("--kb", metavar="REPO|FOLDER", help="The knowledge base.")]
 Checkpoint = Annotated[str, typer.Option("--model", metavar="CHECKPOINT", help="The frozen model: a folder or a repo.")]
 Data = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON Lines or CSV: text, label, ...")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=COLUMN", help="What the data calls a field: text=sentence. Repeat."),
+]
 
 
 def align(
@@ -53,6 +55,7 @@ def train(
     kb: Kb,
     model: Checkpoint,
     data: Data,
+    columns: Columns = None,
     method: Annotated[
         str,
         typer.Option(help="map-tuning, kformer, memory, kb-attention, passage, or one of another package."),
@@ -83,7 +86,7 @@ def train(
     way_in = find_method(method)
     way_in.check_settings(settings)  # these three say what is wrong before anything is loaded
     way_in.find_objective(objective)
-    rows = read_rows(data)
+    rows = _read_rows(data, columns)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     transformers.set_seed(seed)
     kind: Any = mapping
@@ -121,6 +124,7 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(exists=True, help="JSON Lines or CSV: text, label, ...; with --task its file or folder.")
     ],
+    columns: Columns = None,
     metric: Annotated[
         str | None, typer.Option(help="accuracy (the default), micro-f1, hits@5, perplexity, ...", show_default=False)
     ] = None,
@@ -139,16 +143,16 @@ def evaluate(
 ) -> None:
     """Put a plugin beside its controls on one frozen model: nothing, shuffled and random vectors, text in context."""
     if task is not None:
-        for name, given in (("--metric", metric), ("--plot", plot)):
+        for name, given in (("--metric", metric), ("--plot", plot), ("--column", columns)):
             if given is not None:
-                raise typer.BadParameter("not with --task, whose figures are its own", param_hint=name)
+                raise typer.BadParameter("not with --task, whose data and figures are its own", param_hint=name)
         _propagation(artifact, model, data, task, embedder, text_model, batch_size, seed, as_json)
         return
     if data.is_dir():
         raise typer.BadParameter("a folder: expected a file, or --task beside it", param_hint="--data")
     if embedder is not None or text_model is not None:
         raise typer.BadParameter("expected --task beside it", param_hint="--embedder")
-    rows = read_rows(data)
+    rows = _read_rows(data, columns)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     report = knowledge_plugin.evaluate(
         KnowledgePlugin.from_pretrained(artifact),
@@ -199,21 +203,10 @@ def _propagation(
         typer.echo(harmless(report))
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSON Lines or CSV file.
+def _read_rows(path: Path, columns: list[str] | None) -> list[dict[str, Any]]:
+    from knowledge_plugin.cli.rows import read_rows
 
-    Raises:
-        TrainingError: It is neither, or has no rows with ``text``.
-    """
-    try:
-        table = arrow_csv.read_csv(path) if path.suffix.lower() == ".csv" else arrow_json.read_json(path)
-    except pa.ArrowInvalid as error:
-        raise TrainingError(f"{path}: expected JSON Lines, or CSV in a file *.csv: {error}") from error
-    if "text" not in table.column_names or len(table) == 0:
-        raise TrainingError(
-            f"{path}: expected rows with 'text' and 'label', found the columns {table.column_names[:10]}."
-        )
-    return table.to_pylist()
+    return read_rows(path, _reader_options("", columns).get("columns"))
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

@@ -150,14 +150,41 @@ def test_a_report_for_people(checkpoint, kb_folder, data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "hint"), [("not json", "expected JSON Lines"), ('{"sentence": "a"}\n', "expected rows with 'text'")]
+    ("content", "hint"),
+    [("not json", "Expected JSON Lines"), ('{"sentence": "a"}\n', "Say which column it is: --column text=...")],
 )
-def test_data_that_is_none(checkpoint, kb_folder, tmp_path, content, hint):
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_data_that_is_none(checkpoint, kb_folder, tmp_path, command, content, hint):
     (tmp_path / "rows.jsonl").write_text(content)
-    done = run("train", tmp_path / "out", "--kb", kb_folder, "--model", checkpoint, "--data", tmp_path / "rows.jsonl")
+    options = ["--kb", kb_folder] if command == "train" else []
+    done = run(command, tmp_path / "out", *options, "--model", checkpoint, "--data", tmp_path / "rows.jsonl")
     assert done.exit_code == 1
+    assert "ReaderError: " in done.stderr
     assert hint in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("mentions", [[[11, 16, "geo:york"]], [{"start": 11, "end": 16, "entity_id": "geo:york"}]])
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_mentions_that_are_given(checkpoint, kb_folder, tmp_path, kind, mentions):
+    row, cell = {"text": "a train to there", "label": 0, "mentions": mentions}, json.dumps(mentions).replace('"', '""')
+    path = tmp_path / f"rows.{kind}"
+    path.write_text(json.dumps(row) if kind == "jsonl" else f'text,label,mentions\n{row["text"]},0,"{cell}"\n')
+    options = ["--model", checkpoint, "--data", path, "--json"]
+    done = run("train", tmp_path / "out", "--kb", kb_folder, *options, "--epochs", 1)
+    assert done.exit_code == 0, done.output
+    judged = run("evaluate", tmp_path / "out", *options)
+    assert judged.exit_code == 0, judged.output
+    assert json.loads(judged.stdout)["mentions_linked"] == 1
+
+
+def test_data_whose_columns_are_called_otherwise(checkpoint, kb_folder, tmp_path):
+    (tmp_path / "rows.csv").write_text("sentence;class\na train to York;1\n")
+    options = ["--model", checkpoint, "--data", tmp_path / "rows.csv", "--column", "text=sentence"]
+    done = run("train", tmp_path / "out", "--kb", kb_folder, *options, "--column", "label=class", "--epochs", 1)
+    assert done.exit_code == 0, done.output
+    judged = run("evaluate", tmp_path / "out", *options, "--column", "label=class")
+    assert judged.exit_code == 0, judged.output
 
 
 def test_what_is_no_checkpoint(kb_folder, tmp_path):
