@@ -6,6 +6,7 @@ What they need of Trainer and of evaluation is loaded when they are called: all 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -19,13 +20,20 @@ from knowledge_plugin.cli.artifact import Artifact
 from knowledge_plugin.cli.building import _reader_options
 from knowledge_plugin.cli.checkpoint import load_language_model, load_model, load_tokenizer
 from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_values
-from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, no_constant
-from knowledge_plugin.errors import ConfigError
+from knowledge_plugin.config import (
+    CONFIG_NAME,
+    KNOWLEDGE_BASE_FOLDER,
+    KnowledgePluginConfig,
+    no_constant,
+    read_config,
+)
+from knowledge_plugin.errors import ArtifactError, ConfigError, SaveError, TrainingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.plugin import KnowledgePlugin
 from knowledge_plugin.registry import find_method
 
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the plugin to.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder to write the plugin to.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the plugin that OUT holds.")]
 Kb = Annotated[str, typer.Option("--kb", metavar="REPO|FOLDER", help="The knowledge base.")]
 Checkpoint = Annotated[str, typer.Option("--model", metavar="CHECKPOINT", help="The frozen model: a folder or a repo.")]
 Data = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON Lines or CSV: text, label, ...")]
@@ -40,9 +48,11 @@ def align(
     kb: Kb,
     model: Checkpoint,
     targets: Annotated[str, typer.Option(help="What to fit to: names or descriptions.")] = "names",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a plugin in closed form: no labels, no training, seconds."""
+    _refuse_to_replace(out, overwrite)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping="affine")
     report = knowledge_plugin.align(plugin, checkpoint, tokenizer, targets=targets)  # type: ignore[arg-type]
@@ -79,9 +89,17 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     seed: int = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT-run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the plugin that OUT holds, and begin anew.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a plugin through a frozen model; checkpoints go to OUT-run, so that it can be resumed."""
+    run = Path(f"{out}-run")
+    if resume and overwrite:
+        raise typer.BadParameter("not with --resume, which goes on with what is there", param_hint="--overwrite")
+    _refuse_to_replace(out, overwrite or resume, "--resume to go on with its training; ")
+    _check_run(run, resume, overwrite)
     settings = _settings(setting or [])
     way_in = find_method(method)
     way_in.check_settings(settings)  # these three say what is wrong before anything is loaded
@@ -92,7 +110,7 @@ def train(
     kind: Any = mapping
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, kind, method=method, **settings)
     arguments = transformers.TrainingArguments(
-        f"{out}-run",
+        str(run),
         learning_rate=learning_rate,
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,
@@ -110,6 +128,8 @@ def train(
         args=arguments,
         train_dataset=rows,
     )
+    for left in _checkpoints(run) if overwrite else ():
+        shutil.rmtree(left)  # or this training's own would count as older, and be the ones that are removed
     with redirect_stdout(sys.stderr):  # Trainer reports on stdout
         done = trainer.train(resume_from_checkpoint=resume)
     plugin.save_pretrained(out)
@@ -201,6 +221,42 @@ def _propagation(
         print_json(report.to_dict())
     else:
         typer.echo(harmless(report))
+
+
+def _refuse_to_replace(out: Path, allowed: bool, else_type: str = "") -> None:
+    """Refuse a folder with a plugin in it; and, whatever is allowed, one with something else, before all the work."""
+    about = ""
+    try:
+        config = read_config(out, KnowledgePluginConfig)
+        if config.training is not None and config.training.steps is not None:
+            about = f", which was trained for {config.training.steps} steps"
+    except ArtifactError as error:
+        if (out / CONFIG_NAME).exists():
+            raise SaveError(f"{error} Nothing was changed. Name another folder, for example {out}-new") from error
+        return
+    except ConfigError:  # of a later version, or altered
+        pass
+    if not allowed:
+        raise SaveError(
+            f"{out} holds a plugin already{about}. Nothing was changed. Type: {else_type}--overwrite to begin anew and "
+            "lose what is there; or name another folder."
+        )
+
+
+def _check_run(run: Path, resume: bool, overwrite: bool) -> None:
+    """Make sure that what is left of a training is either gone on with or meant to be lost."""
+    is_there = bool(_checkpoints(run))
+    if resume and not is_there:
+        raise TrainingError(f"{run}: expected a checkpoint to go on from, found none. Leave out --resume.")
+    if is_there and not (resume or overwrite):
+        raise SaveError(
+            f"{run} holds checkpoints of a training. Nothing was changed. Type: --resume to go on with it, with the "
+            "same options; --overwrite to begin anew and lose what is there; or name another folder."
+        )
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    return [path for path in run.glob("checkpoint-*") if path.is_dir()]
 
 
 def _read_rows(path: Path, columns: list[str] | None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -64,6 +65,60 @@ def test_train_and_evaluate(checkpoint, kb_folder, data, tmp_path):
     assert again.exit_code == 0, again.output
     resumed = KnowledgePlugin.from_pretrained(out)
     assert torch.equal(resumed.word_embeddings(["geo:york"]), trained.word_embeddings(["geo:york"]))
+
+
+def _written(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_finished_plugin_is_replaced_only_if_that_is_said(checkpoint, kb_folder, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a train to York", "label": 0}\n' * 8)
+    out, options = tmp_path / "out", ["--kb", kb_folder, "--model", checkpoint]
+    training = ["train", out, *options, "--data", tmp_path / "rows.jsonl", "--batch-size", 4]
+    assert run(*training, "--epochs", 3).exit_code == 0
+    before = _written(tmp_path)
+    for refused in (run(*training, "--epochs", 1), run("align", out, *options)):
+        assert refused.exit_code == 1
+        assert "holds a plugin already, which was trained for 6 steps" in refused.stderr
+        assert "--overwrite" in refused.stderr
+    assert _written(tmp_path) == before
+    anew = run(*training, "--epochs", 1, "--overwrite", "--json")
+    assert json.loads(anew.stdout)["steps"] == 2
+    assert [path.name for path in (tmp_path / "out-run").glob("checkpoint-*")] == ["checkpoint-2"]
+    assert run("align", out, *options, "--overwrite").exit_code == 0
+    assert KnowledgePlugin.from_pretrained(out).config.training.objective == "align"
+
+
+def test_what_an_interrupted_training_left_is_gone_on_with_or_given_up(checkpoint, kb_folder, tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a train to York", "label": 0}\n' * 8)
+    out = tmp_path / "out"
+    training = ["train", out, "--kb", kb_folder, "--model", checkpoint, "--data", tmp_path / "rows.jsonl"]
+    nothing = run(*training, "--resume")
+    assert nothing.exit_code == 1
+    assert "expected a checkpoint to go on from, found none" in nothing.stderr
+    assert run(*training).exit_code == 0
+    shutil.rmtree(out)
+    before = _written(tmp_path)
+    refused = run(*training)
+    assert refused.exit_code == 1
+    assert "--resume to go on" in refused.stderr
+    assert _written(tmp_path) == before
+    assert run(*training, "--resume").exit_code == 0
+    assert KnowledgePlugin.from_pretrained(out)
+    assert run(*training, "--resume", "--overwrite").exit_code == 2
+
+
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+def test_what_is_no_plugin_is_never_replaced_and_that_is_said_before_the_work(checkpoint, kb_folder, tmp_path, options):
+    (tmp_path / "rows.jsonl").write_text('{"text": "a train to York", "label": 0}\n')
+    before = _written(tmp_path)
+    options = ["--kb", kb_folder, "--model", checkpoint, *options]
+    refused = run("align", checkpoint, *options), run("train", checkpoint, *options, "--data", tmp_path / "rows.jsonl")
+    for done in refused:
+        assert done.exit_code == 1
+        assert "Name another folder" in done.stderr
+    assert _written(tmp_path) == before
+    assert run("align", tmp_path / "rows.jsonl", *options).exit_code == 2
 
 
 def test_train_by_descriptions(checkpoint, kb_folder, tmp_path):
