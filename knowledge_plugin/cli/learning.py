@@ -42,6 +42,8 @@ Columns = Annotated[
     typer.Option("--column", metavar="FIELD=COLUMN", help="What the data calls a field: text=sentence. Repeat."),
 ]
 
+_TARGETS = ("names", "descriptions")
+
 
 def align(
     out: Out,
@@ -52,12 +54,25 @@ def align(
     as_json: AsJson = False,
 ) -> None:
     """Make a plugin in closed form: no labels, no training, seconds."""
+    if targets not in _TARGETS:
+        raise typer.BadParameter(
+            f"expected {' or '.join(_TARGETS)}, found {targets!r:.80}. Vectors of words can be given in Python alone: "
+            "align(..., targets='words', words={...})",
+            param_hint="--targets",
+        )
     _refuse_to_replace(out, overwrite)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping="affine")
     report = knowledge_plugin.align(plugin, checkpoint, tokenizer, targets=targets)  # type: ignore[arg-type]
     plugin.save_pretrained(out)
-    _show(str(out), vars(report), as_json)
+    verdict = None
+    if report.verdict is not None:
+        other = report.other_targets
+        advice = f" Type: --targets {other} --overwrite, or knowledge-plugin train." if other else ""
+        verdict = f"{report.verdict}{advice} What it is worth, knowledge-plugin evaluate says."
+    _show(str(out), vars(report) | ({"verdict": verdict} if as_json else {}), as_json)
+    if verdict is not None and not as_json:
+        typer.echo(verdict)
 
 
 def train(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from knowledge_plugin import KnowledgePlugin
+from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin
 from knowledge_plugin.cli.main import app
 from knowledge_plugin.registry import find_method
 from tests import tiny
@@ -49,6 +49,28 @@ def test_align(checkpoint, kb_folder, tmp_path):
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["entities"] == 5
     assert KnowledgePlugin.from_pretrained(tmp_path / "out").config.mapping.kind == "affine"
+
+
+def test_align_says_what_it_does_not_know_and_what_says_nothing(checkpoint, kb_folder, tmp_path):
+    few = run("align", tmp_path / "few", "--kb", kb_folder, "--model", checkpoint)
+    assert "Nothing was held out of so few" in few.stdout.splitlines()[-1]
+    entities = [Entity(f"x:{i}", name) for i, name in enumerate(CITIES * 15)]
+    vectors = torch.randn(len(entities), 8, generator=torch.Generator().manual_seed(0))
+    KnowledgeBase.from_entities(entities, vectors, name="noise").save_pretrained(tmp_path / "noise")
+    options = ["--kb", tmp_path / "noise", "--model", checkpoint]
+    last = run("align", tmp_path / "noise-plugin", *options).stdout.splitlines()[-1]
+    assert "next to nothing" in last
+    assert "--targets descriptions" in last
+    printed = json.loads(run("align", tmp_path / "noise-plugin", *options, "--overwrite", "--json").stdout)
+    assert printed["verdict"] == last
+
+
+def test_targets_that_cannot_be_given_here(checkpoint, kb_folder, tmp_path):
+    done = run("align", tmp_path / "out", "--kb", kb_folder, "--model", checkpoint, "--targets", "words")
+    assert done.exit_code == 2
+    shown = re.sub(r"[\s│]+", " ", done.stderr)
+    assert "expected names or descriptions, found 'words'" in shown
+    assert "in Python alone" in shown
 
 
 def test_train_and_evaluate(checkpoint, kb_folder, data, tmp_path):
