@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from knowledge_plugin.arguments import check_plugin
 from knowledge_plugin.config import TrainingConfig
 from knowledge_plugin.errors import MappingError, TrainingError
 from knowledge_plugin.injection.embeddings import input_embedding
@@ -125,12 +126,13 @@ def align(
     Raises:
         IncompatibleModelError: The model's word embeddings are another space than the plugin was made for.
         MappingError: The mapping is an MLP, for which there is no closed form, or leads elsewhere, as into layers.
-        TrainingError: There is nothing to fit to, the ridge is negative, or ``words`` do not fit.
+        TrainingError: There is nothing to fit to, the ridge is negative, ``words`` do not fit, or it is no plugin.
 
     Example:
         >>> align(plugin, model, tokenizer).held_out_r2  # doctest: +SKIP
         0.21
     """
+    check_plugin(plugin, TrainingError)
     if not plugin.config.leads_to_words:
         raise MappingError(
             f"align fits to word embeddings; the network of this plugin ({plugin.config.injection.method!r}) leads "

@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from knowledge_plugin.arguments import check_plugin
 from knowledge_plugin.config import Form, TokenInjectionConfig
 from knowledge_plugin.data_rows import EXAMPLE, EXAMPLE_OF_ANSWER, check_rows
 from knowledge_plugin.errors import TrainingError
@@ -116,6 +117,7 @@ class MapTuningTrainer(Trainer):
         auxiliary: Mapping[str, SideModule] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_plugin(plugin, TrainingError)
         self.objective: Objective = find_method(plugin.config.injection.method).find_objective(objective)
         self._objective_name = objective
         if base_dropout is not None and not 0 <= base_dropout < 1:
@@ -128,7 +130,7 @@ class MapTuningTrainer(Trainer):
             lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
-        _check_auxiliary(auxiliary or {}, objective)
+        _check_auxiliary({} if auxiliary is None else auxiliary, objective)
         self.plugin = plugin
         self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
@@ -411,6 +413,11 @@ class MapTuningTrainer(Trainer):
 
 
 def _check_auxiliary(auxiliary: Mapping[str, SideModule], objective: str) -> None:
+    if not isinstance(auxiliary, Mapping):
+        raise TrainingError(
+            f"auxiliary: expected losses by name, found a {type(auxiliary).__name__}. Type: auxiliary={{'relations': "
+            "RelationDecoding(...)}"
+        )
     taken = _RESERVED | {objective}
     for name, loss in auxiliary.items():
         if not isinstance(name, str) or not name.isidentifier() or name in taken or hasattr(SideModules(), name):

@@ -623,3 +623,10 @@ def test_rows_that_the_model_knows_by_heart_are_noticed(trainer, model, rows):
 def test_rows_that_it_does_not_know_are_fine(trainer, recwarn):
     trainer(max_steps=10, gradient_accumulation_steps=2, per_device_train_batch_size=2).train()
     assert not [warning for warning in recwarn if "by heart" in str(warning.message)]
+
+
+def test_an_auxiliary_loss_without_a_name(model, plugin, rows, wordpiece):
+    with pytest.raises(TrainingError, match=r"found a Linear\. Type: auxiliary=\{'relations': RelationDecoding"):
+        MapTuningTrainer(
+            model, plugin=plugin, processing_class=wordpiece, train_dataset=rows, auxiliary=nn.Linear(1, 1)
+        )
