@@ -59,7 +59,7 @@ class UnknownEntityError(KnowledgeBaseError, KeyError):
 
 
 class ReaderError(KnowledgePluginError, ValueError):
-    """A file to build a knowledge base from is damaged, out of bounds, or in another form; says file and line."""
+    """A file of entities, vectors or rows is damaged, out of bounds, or in another form; says file and line."""
 
 
 class RecordError(KnowledgePluginError, ValueError):

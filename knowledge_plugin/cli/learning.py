@@ -6,31 +6,43 @@ What they need of Trainer and of evaluation is loaded when they are called: all 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 import transformers
 import typer
-from pyarrow import csv as arrow_csv
-from pyarrow import json as arrow_json
 
 import knowledge_plugin
 from knowledge_plugin.cli.artifact import Artifact
+from knowledge_plugin.cli.building import _reader_options
 from knowledge_plugin.cli.checkpoint import load_language_model, load_model, load_tokenizer
 from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_values
-from knowledge_plugin.config import KNOWLEDGE_BASE_FOLDER, no_constant
-from knowledge_plugin.errors import ConfigError, TrainingError
+from knowledge_plugin.config import (
+    CONFIG_NAME,
+    KNOWLEDGE_BASE_FOLDER,
+    KnowledgePluginConfig,
+    no_constant,
+    read_config,
+)
+from knowledge_plugin.errors import ArtifactError, ConfigError, SaveError, TrainingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.plugin import KnowledgePlugin
 from knowledge_plugin.registry import find_method
 
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the plugin to.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT", file_okay=False, help="Folder to write the plugin to.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the plugin that OUT holds.")]
 Kb = Annotated[str, typer.Option("--kb", metavar="REPO|FOLDER", help="The knowledge base.")]
 Checkpoint = Annotated[str, typer.Option("--model", metavar="CHECKPOINT", help="The frozen model: a folder or a repo.")]
 Data = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="JSON Lines or CSV: text, label, ...")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--column", metavar="FIELD=COLUMN", help="What the data calls a field: text=sentence. Repeat."),
+]
+
+_TARGETS = ("names", "descriptions")
 
 
 def align(
@@ -38,14 +50,29 @@ def align(
     kb: Kb,
     model: Checkpoint,
     targets: Annotated[str, typer.Option(help="What to fit to: names or descriptions.")] = "names",
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a plugin in closed form: no labels, no training, seconds."""
+    if targets not in _TARGETS:
+        raise typer.BadParameter(
+            f"expected {' or '.join(_TARGETS)}, found {targets!r:.80}. Vectors of words can be given in Python alone: "
+            "align(..., targets='words', words={...})",
+            param_hint="--targets",
+        )
+    _refuse_to_replace(out, overwrite)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, mapping="affine")
     report = knowledge_plugin.align(plugin, checkpoint, tokenizer, targets=targets)  # type: ignore[arg-type]
     plugin.save_pretrained(out)
-    _show(str(out), vars(report), as_json)
+    verdict = None
+    if report.verdict is not None:
+        other = report.other_targets
+        advice = f" Type: --targets {other} --overwrite, or knowledge-plugin train." if other else ""
+        verdict = f"{report.verdict}{advice} What it is worth, knowledge-plugin evaluate says."
+    _show(str(out), vars(report) | ({"verdict": verdict} if as_json else {}), as_json)
+    if verdict is not None and not as_json:
+        typer.echo(verdict)
 
 
 def train(
@@ -53,6 +80,7 @@ def train(
     kb: Kb,
     model: Checkpoint,
     data: Data,
+    columns: Columns = None,
     method: Annotated[
         str,
         typer.Option(help="map-tuning, kformer, memory, kb-attention, passage, or one of another package."),
@@ -76,20 +104,28 @@ def train(
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     seed: int = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT-run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the plugin that OUT holds, and begin anew.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a plugin through a frozen model; checkpoints go to OUT-run, so that it can be resumed."""
+    run = Path(f"{out}-run")
+    if resume and overwrite:
+        raise typer.BadParameter("not with --resume, which goes on with what is there", param_hint="--overwrite")
+    _refuse_to_replace(out, overwrite or resume, "--resume to go on with its training; ")
+    _check_run(run, resume, overwrite)
     settings = _settings(setting or [])
     way_in = find_method(method)
     way_in.check_settings(settings)  # these three say what is wrong before anything is loaded
     way_in.find_objective(objective)
-    rows = read_rows(data)
+    rows = _read_rows(data, columns)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     transformers.set_seed(seed)
     kind: Any = mapping
     plugin = KnowledgePlugin.for_model(checkpoint, _knowledge_base(kb), tokenizer, kind, method=method, **settings)
     arguments = transformers.TrainingArguments(
-        f"{out}-run",
+        str(run),
         learning_rate=learning_rate,
         num_train_epochs=epochs,
         per_device_train_batch_size=batch_size,
@@ -107,6 +143,8 @@ def train(
         args=arguments,
         train_dataset=rows,
     )
+    for left in _checkpoints(run) if overwrite else ():
+        shutil.rmtree(left)  # or this training's own would count as older, and be the ones that are removed
     with redirect_stdout(sys.stderr):  # Trainer reports on stdout
         done = trainer.train(resume_from_checkpoint=resume)
     plugin.save_pretrained(out)
@@ -121,6 +159,7 @@ def evaluate(
     data: Annotated[
         Path, typer.Option(exists=True, help="JSON Lines or CSV: text, label, ...; with --task its file or folder.")
     ],
+    columns: Columns = None,
     metric: Annotated[
         str | None, typer.Option(help="accuracy (the default), micro-f1, hits@5, perplexity, ...", show_default=False)
     ] = None,
@@ -139,16 +178,16 @@ def evaluate(
 ) -> None:
     """Put a plugin beside its controls on one frozen model: nothing, shuffled and random vectors, text in context."""
     if task is not None:
-        for name, given in (("--metric", metric), ("--plot", plot)):
+        for name, given in (("--metric", metric), ("--plot", plot), ("--column", columns)):
             if given is not None:
-                raise typer.BadParameter("not with --task, whose figures are its own", param_hint=name)
+                raise typer.BadParameter("not with --task, whose data and figures are its own", param_hint=name)
         _propagation(artifact, model, data, task, embedder, text_model, batch_size, seed, as_json)
         return
     if data.is_dir():
         raise typer.BadParameter("a folder: expected a file, or --task beside it", param_hint="--data")
     if embedder is not None or text_model is not None:
         raise typer.BadParameter("expected --task beside it", param_hint="--embedder")
-    rows = read_rows(data)
+    rows = _read_rows(data, columns)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     report = knowledge_plugin.evaluate(
         KnowledgePlugin.from_pretrained(artifact),
@@ -199,21 +238,46 @@ def _propagation(
         typer.echo(harmless(report))
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSON Lines or CSV file.
-
-    Raises:
-        TrainingError: It is neither, or has no rows with ``text``.
-    """
+def _refuse_to_replace(out: Path, allowed: bool, else_type: str = "") -> None:
+    """Refuse a folder with a plugin in it; and, whatever is allowed, one with something else, before all the work."""
+    about = ""
     try:
-        table = arrow_csv.read_csv(path) if path.suffix.lower() == ".csv" else arrow_json.read_json(path)
-    except pa.ArrowInvalid as error:
-        raise TrainingError(f"{path}: expected JSON Lines, or CSV in a file *.csv: {error}") from error
-    if "text" not in table.column_names or len(table) == 0:
-        raise TrainingError(
-            f"{path}: expected rows with 'text' and 'label', found the columns {table.column_names[:10]}."
+        config = read_config(out, KnowledgePluginConfig)
+        if config.training is not None and config.training.steps is not None:
+            about = f", which was trained for {config.training.steps} steps"
+    except ArtifactError as error:
+        if (out / CONFIG_NAME).exists():
+            raise SaveError(f"{error} Nothing was changed. Name another folder, for example {out}-new") from error
+        return
+    except ConfigError:  # of a later version, or altered
+        pass
+    if not allowed:
+        raise SaveError(
+            f"{out} holds a plugin already{about}. Nothing was changed. Type: {else_type}--overwrite to begin anew and "
+            "lose what is there; or name another folder."
         )
-    return table.to_pylist()
+
+
+def _check_run(run: Path, resume: bool, overwrite: bool) -> None:
+    """Make sure that what is left of a training is either gone on with or meant to be lost."""
+    is_there = bool(_checkpoints(run))
+    if resume and not is_there:
+        raise TrainingError(f"{run}: expected a checkpoint to go on from, found none. Leave out --resume.")
+    if is_there and not (resume or overwrite):
+        raise SaveError(
+            f"{run} holds checkpoints of a training. Nothing was changed. Type: --resume to go on with it, with the "
+            "same options; --overwrite to begin anew and lose what is there; or name another folder."
+        )
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    return [path for path in run.glob("checkpoint-*") if path.is_dir()]
+
+
+def _read_rows(path: Path, columns: list[str] | None) -> list[dict[str, Any]]:
+    from knowledge_plugin.cli.rows import read_rows
+
+    return read_rows(path, _reader_options("", columns).get("columns"))
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

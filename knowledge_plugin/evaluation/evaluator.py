@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from knowledge_plugin.arguments import check_plugin
 from knowledge_plugin.config import Form
 from knowledge_plugin.errors import EvaluationError, KnowledgePluginError
 from knowledge_plugin.evaluation.bootstrap import Bootstrap
@@ -144,6 +145,7 @@ def evaluate(
         >>> print(report)  # doctest: +SKIP
         >>> report.save("evaluation.json"); report.plot("evaluation.png")  # doctest: +SKIP
     """
+    check_plugin(plugin, EvaluationError)
     asked = _Asked(controls, metric, higher_is_better, batch_size, resamples, confidence)
     if probe and find_spec("sklearn") is None:
         linear_probe(np.zeros((0, 1)), np.zeros(0))  # says what to install before anything is run

@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from knowledge_plugin.data_rows import (
+    EXAMPLE,
+    by_number,
+    check_answers_of,
+    check_rows,
+    check_texts,
+    class_numbers,
+    label_numbers,
+    wrong_label,
+)
 from knowledge_plugin.errors import EvaluationError
-from knowledge_plugin.injection.answers import Answered, check_answers, join_answer
+from knowledge_plugin.injection.answers import Answered, join_answer
 from knowledge_plugin.injection.source import KnowledgeSource
 from knowledge_plugin.linking.mention import Mention
-
-_ROW = '{"text": "The museum in Graz opened.", "label": 3}'
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,7 @@ def read_rows(dataset: Iterable[Mapping[str, Any]], source: KnowledgeSource) -> 
         LinkingError: Nothing finds mentions, and none are given.
     """
     rows = list(dataset)
-    if not rows:
-        raise EvaluationError(f"the dataset is empty: expected rows such as {_ROW}.")
-    if isinstance(rows[0], str) and isinstance(dataset, Mapping):
-        raise EvaluationError(f"expected the rows of one dataset, found several: type dataset[{rows[0]!r:.80}].")
-    wrong = next((row for row in rows if not isinstance(row, Mapping)), None)
-    if wrong is not None:
-        raise EvaluationError(f"expected rows such as {_ROW}, found {wrong!r:.80}.")
+    check_rows(dataset, rows, EvaluationError)
     texts = _column(rows, "text")
     if texts is None:
         raise EvaluationError(
@@ -69,10 +71,7 @@ def read_rows(dataset: Iterable[Mapping[str, Any]], source: KnowledgeSource) -> 
             "are tokenized cannot be read with and without knowledge."
         )
     pairs, given = _column(rows, "text_pair"), _column(rows, "mentions")
-    for name, written in (("text", texts), ("text_pair", pairs or [])):
-        if not all(isinstance(text, str) for text in written):
-            wrong = next(text for text in written if not isinstance(text, str))
-            raise EvaluationError(f"{name}: expected a text in each row, found {wrong!r:.80}.")
+    check_texts(rows, by_number, EvaluationError)
     in_pairs: list[list[Mention]] | None = None
     if pairs is not None:
         # Where mentions are given without a linker, those of second texts are simply not known.
@@ -89,7 +88,10 @@ def read_rows(dataset: Iterable[Mapping[str, Any]], source: KnowledgeSource) -> 
 def _column(rows: Sequence[Mapping[str, Any]], name: str) -> list[Any] | None:
     having = sum(name in row for row in rows)
     if having not in (0, len(rows)):
-        raise EvaluationError(f"{name!r} is in {having} of {len(rows)} rows: expected it in each, or in none.")
+        without = by_number(next(i for i, row in enumerate(rows) if name not in row))
+        raise EvaluationError(
+            f"{name!r} is in {having} of {len(rows)} rows: expected it in each, or in none. {without} has none."
+        )
     return [row[name] for row in rows] if having else None
 
 
@@ -107,7 +109,7 @@ def with_answers(rows: Rows, mask_token: str | None = None) -> Rows:
         EvaluationError: A label is empty or no text, or the mask token is not in a text just once.
     """
     labels: list[Any] = rows.labels or []
-    check_answers(labels, EvaluationError)
+    check_answers_of(labels, by_number, EvaluationError)
     if mask_token is None:
         answers = [join_answer(text, label) for text, label in zip(rows.texts, labels, strict=True)]
         return replace(rows, texts=[each.text for each in answers], answers=answers)
@@ -137,39 +139,18 @@ def class_labels(labels: Sequence[Any] | None, classes: int) -> torch.Tensor:
         EvaluationError: There are none, or they are none of a head of so many classes.
     """
     if labels is None:
-        raise EvaluationError(f"the rows have no 'label': expected rows such as {_ROW}.")
-    if (word := next((label for label in labels if isinstance(label, str)), None)) is not None:
-        raise EvaluationError(
-            f"a row has the label {word!r:.80}; expected a number. Type: row['label'] = "
-            "model.config.label2id[row['label']]"
-        )
-    try:
-        numbers = np.asarray([np.asarray(label) for label in labels])
-        if not np.isfinite(numbers).all():
-            raise ValueError("NaN or infinity")
-        whole = np.asarray(numbers, dtype=np.int64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise EvaluationError(
-            f"expected a number as the label of each row, or 0 and 1 for each of the head's {classes} classes, found "
-            f"{labels[0]!r:.80}."
-        ) from error
-    if numbers.ndim == 1 and classes == 1:
-        return torch.as_tensor(numbers.astype(np.float64))
-    if numbers.ndim == 2 and numbers.shape[1] == classes and bool(np.isin(numbers, (0, 1)).all()):
-        return torch.as_tensor(whole)
-    if numbers.ndim == 1 and bool((numbers == whole).all()):
-        outside = whole[(whole < 0) | (whole >= classes)]
-        if not len(outside):
-            return torch.as_tensor(whole)
-        raise EvaluationError(
-            f"a row has the label {int(outside[0])}, but the model's head has {classes} classes: expected a number "
-            f"from 0 to {classes - 1}. Load the checkpoint that belongs to these labels; leave rows out that are not "
-            "to be scored."
-        )
-    raise EvaluationError(
-        f"expected the number of a class from 0 to {classes - 1} as the label of each row, or 0 and 1 for each of the "
-        f"head's {classes} classes, found {labels[0]!r:.80}."
-    )
+        raise EvaluationError(f"the rows have no 'label': expected rows such as {EXAMPLE}.")
+    several = f"0 and 1 for each of the head's {classes} classes"
+    wanted = "a number" if classes == 1 else f"the number of a class from 0 to {classes - 1}, or {several}"
+    numbers = label_numbers(labels, wanted, classes, by_number, EvaluationError, "label")
+    if numbers.ndim == 2:
+        if (wrong := np.flatnonzero(~np.isin(numbers, (0, 1)).all(1))).size:
+            raise wrong_label(int(wrong[0]), labels, several, by_number, EvaluationError, "label")
+        return torch.as_tensor(numbers.astype(np.int64))
+    if classes == 1:
+        return torch.as_tensor(numbers)
+    advice = "Load the checkpoint that belongs to these labels; leave rows out that are not to be scored."
+    return torch.as_tensor(class_numbers(numbers, classes, by_number, EvaluationError, "label", advice))
 
 
 def clusters_of(entities: Sequence[Sequence[str]]) -> np.ndarray:

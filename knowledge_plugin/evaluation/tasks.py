@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedTokenizerBase
 
+from knowledge_plugin.data_rows import by_number
 from knowledge_plugin.errors import EvaluationError
 from knowledge_plugin.evaluation.readings import Reading
 from knowledge_plugin.evaluation.rows import Rows, class_labels, with_answers
@@ -260,11 +261,13 @@ class TargetTask(_ScoredWords):
     ) -> None:
         super().__init__(model, shift=0)
         self._readings, self._batch = readings, _Batches(model, tokenizer, tokenizer.padding_side)
-        wrong = rows.labels is None or not all(isinstance(label, str) and label for label in rows.labels)
-        if wrong:
+        labels = [None] * len(rows) if rows.labels is None else rows.labels
+        wrong = next((i for i, label in enumerate(labels) if not (isinstance(label, str) and label)), None)
+        if wrong is not None:
+            found = "none" if rows.labels is None else f"{labels[wrong]!r:.80} in {by_number(wrong)}"
             raise EvaluationError(
                 f"{type(bare_model(model)).__name__} writes: expected a text as the label of each row, such as "
-                '{"text": "Graz lies in <extra_id_0>.", "label": "<extra_id_0> Austria"}.'
+                f'{{"text": "Graz lies in <extra_id_0>.", "label": "<extra_id_0> Austria"}}; found {found}.'
             )
         self._labels: list[list[int]] = tokenizer(text_target=rows.labels, truncation=True)["input_ids"]
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import torch
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
+from knowledge_plugin.data_rows import (
+    EXAMPLE_OF_ANSWER,
+    Where,
+    by_number,
+    by_text,
+    check_answers_of,
+    check_no_words,
+    check_rows,
+    check_texts,
+    class_numbers,
+    label_numbers,
+    wrong_label,
+)
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.answers import (
     IGNORED,
     answer_places,
     answer_tokens,
     are_texts,
-    check_answers,
     cut_from,
     generates,
     is_encoder_decoder,
@@ -30,21 +42,30 @@ from knowledge_plugin.injection.tokenizer import base_tokenizer
 TEXT_COLUMNS = ("text", "text_pair", "mentions")
 
 
-_OF_EVERY_ROW = (*TEXT_COLUMNS, "input_ids", "label", "labels")
+_LABELS = ("labels", "label")
+_OF_EVERY_ROW = (*TEXT_COLUMNS, "input_ids", *_LABELS)
 
 
-def check_alike(rows: Sequence[dict[str, Any]]) -> None:
-    """Make sure that what one row of a batch has, all have: looked for in the first, it would be overlooked in others.
+def check_alike(rows: Sequence[Mapping[str, Any]], where: Where | None = None) -> None:
+    """Make sure that what one row has, all have: looked for in the first, it would be overlooked in others.
+
+    Args:
+        rows: Those of a batch, or of a dataset.
+        where: What a row of a dataset is called; ``None`` for those of a batch, which go by their texts.
 
     Raises:
-        TrainingError: Some rows have a column that others have not.
+        TrainingError: Some rows have a column that others have not, or a text is none.
     """
+    called = by_text(rows) if where is None else where
     for name in _OF_EVERY_ROW:
         if 0 < (having := sum(name in row for row in rows)) < len(rows):
+            without = called(next(i for i, row in enumerate(rows) if name not in row))
             empty = " Type: row['mentions'] = [] where nothing is mentioned." if name == "mentions" else ""
             raise TrainingError(
-                f"{having} of {len(rows)} rows of a batch have {name!r}: expected all of them to, or none.{empty}"
+                f"{having} of {len(rows)} rows{' of a batch' if where is None else ''} have {name!r}: expected all of "
+                f"them to, or none. {without} has none.{empty}"
             )
+    check_texts(rows, called, TrainingError)
 
 
 class LinkingCollator:
@@ -63,9 +84,42 @@ class LinkingCollator:
         """Return a collator that draws nothing at random."""
         return self
 
+    def check(self, rows: Sequence[Mapping[str, Any]], where: Where) -> None:
+        """Make sure that rows of a dataset can be read, before any of them is.
+
+        Args:
+            rows: The rows.
+            where: What a row is called.
+
+        Raises:
+            TrainingError: They are of another form; which row it is, the error says.
+        """
+        check_alike(rows, where)
+
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return a batch of tensors."""
         raise NotImplementedError
+
+
+def checked_rows(data: Any, collator: LinkingCollator, first: int) -> Sequence[Any]:
+    """Return the first rows of a dataset, once it is known that a collator can read them.
+
+    All rows of a list are looked at, so that none of them ends a training that has begun; what else may give rows one
+    by one, perhaps after work, is looked at as far as it is returned.
+
+    Args:
+        data: It has a length.
+        collator: What is to read them.
+        first: How many are returned at most.
+
+    Raises:
+        TrainingError: There are none, or one of them, which the error names, is of another form.
+    """
+    in_memory = isinstance(data, (list, tuple, Mapping))
+    rows: Any = data if in_memory else [data[i] for i in range(min(len(data), first))]
+    check_rows(data, rows, TrainingError)
+    collator.check(rows, by_number)
+    return rows[:first]
 
 
 class TaskCollator(LinkingCollator):
@@ -83,14 +137,21 @@ class TaskCollator(LinkingCollator):
     """
 
     keeps_spans = False  # as "spans", of answers behind texts
-    classes: int | None = None
+    head: _Head | None = None
+    words: bool = False
     writes: Literal["behind", "apart"] | None = None
 
     def use(self, attachment: Attachment) -> None:
         """Make batches for the model of an attachment."""
         super().use(attachment)
-        self.classes = _classes(attachment.model)
+        self.head = _head(attachment.model)
+        self.words = predicts_words(attachment.model)
         self.writes = _writes(attachment.model)
+
+    def check(self, rows: Sequence[Mapping[str, Any]], where: Where) -> None:
+        """Make sure that rows of a dataset can be read, their labels too, before any of them is."""
+        super().check(rows, where)
+        self._labels(rows, where)
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return a batch of tensors.
@@ -102,16 +163,12 @@ class TaskCollator(LinkingCollator):
         """
         assert self.tokenizer is not None
         check_alike(rows)
-        label = next((name for name in ("labels", "label") if name in rows[0]), None)
-        labels = None if label is None else [row[label] for row in rows]
-        answers = labels if self.writes is not None and are_texts(labels) else None
-        if answers is not None:
-            _check_answers(rows, answers, self.writes)
-        elif label is not None and labels is not None:
-            _check_labels(label, labels, self.classes)
+        answers, labels = self._labels(rows, by_text(rows))
         if "input_ids" in rows[0]:
-            known = [{k: v for k, v in row.items() if k not in TEXT_COLUMNS} for row in rows]
-            return dict(DataCollatorWithPadding(self.tokenizer)(known))
+            taken = TEXT_COLUMNS if labels is None else (*TEXT_COLUMNS, *_LABELS)
+            known = [{k: v for k, v in row.items() if k not in taken} for row in rows]
+            batch = dict(DataCollatorWithPadding(self.tokenizer)(known))
+            return batch if labels is None else batch | {"labels": torch.as_tensor(labels)}
         if "text" not in rows[0]:
             raise TrainingError(
                 f"a row of the dataset has the columns {sorted(rows[0])}; expected 'text' and 'label', or 'input_ids' "
@@ -131,6 +188,30 @@ class TaskCollator(LinkingCollator):
         elif labels is not None:
             batch["labels"] = torch.as_tensor(labels)
         return batch
+
+    def _labels(
+        self, rows: Sequence[Mapping[str, Any]], where: Where
+    ) -> tuple[list[str] | None, torch.Tensor | list[Any] | None]:
+        """Return labels that are answers in words; or else as the model wants them; or neither.
+
+        Neither of rows without any, and of tokenized ones whose labels are padded along with the rest.
+        """
+        name = next((name for name in _LABELS if name in rows[0]), None)
+        if name is None:
+            return None, None
+        labels = [row[name] for row in rows]
+        if self.writes is not None and are_texts(labels):
+            _check_answers(rows, labels, self.writes, where)
+            return labels, None
+        if self.head is not None:
+            return None, self.head.labels(labels, where, name)
+        is_raw = "input_ids" not in rows[0]
+        wanted = "a number" if not self.words else _wanted_of_words(self.writes)
+        for i, label in enumerate(labels):
+            if label is None or (self.words and is_raw and _is_one(label)):
+                raise wrong_label(i, labels, wanted, where, TrainingError, name)
+        check_no_words(labels, where, TrainingError, name)
+        return None, labels if is_raw else None
 
     def _behind(self, prompts: list[str], answers: list[str], given: list | None) -> dict[str, torch.Tensor]:
         """Return a batch of texts with answers behind them, which alone are scored."""
@@ -152,8 +233,8 @@ class TaskCollator(LinkingCollator):
         return batch | ({"spans": spans} if self.keeps_spans else {})
 
 
-def _check_answers(rows: Sequence[dict[str, Any]], answers: list[Any], writes: str | None) -> None:
-    check_answers(answers, TrainingError)
+def _check_answers(rows: Sequence[Mapping[str, Any]], answers: list[Any], writes: str | None, where: Where) -> None:
+    check_answers_of(answers, where, TrainingError)
     if "input_ids" in rows[0]:
         raise TrainingError(
             f"a row of the dataset is tokenized and has the label {answers[0]!r:.80}; expected 'text' with such a "
@@ -166,33 +247,64 @@ def _check_answers(rows: Sequence[dict[str, Any]], answers: list[Any], writes: s
         )
 
 
-def _check_labels(name: str, labels: list[Any], classes: int | None) -> None:
-    if (word := next((label for label in labels if isinstance(label, str)), None)) is not None:
-        raise TrainingError(
-            f"a row of the dataset has the {name} {word!r:.80}; expected a number. Type: row[{name!r}] = "
-            f"model.config.label2id[row[{name!r}]]"
-        )
-    numbers = torch.as_tensor(labels) if not isinstance(labels[0], (list, tuple)) else None
-    if classes is None or numbers is None or numbers.dim() != 1 or numbers.is_floating_point():
-        return  # regression, several labels a row, or a head that says itself what it expects
-    outside = numbers[((numbers < 0) | (numbers >= classes)) & (numbers != -100)]
-    if len(outside):
-        raise TrainingError(
-            f"a row of the dataset has the {name} {int(outside[0])}, but the model's head has {classes} classes: "
-            f"expected a number from 0 to {classes - 1}. Load the checkpoint that belongs to these labels, or give it "
-            "num_labels=... before it is fine-tuned."
-        )
+def _wanted_of_words(writes: str | None) -> str:
+    if writes is None:
+        return "no label: the model predicts words. Type: objective='mention-mlm' (--objective mention-mlm)"
+    return f"a text, since the model writes, such as {EXAMPLE_OF_ANSWER}"
 
 
-def _classes(model: torch.nn.Module) -> int | None:
-    """Return how many classes a classifier tells apart, ``None`` for any other head."""
+def _is_one(label: Any) -> bool:
+    """Return whether a label is one value, and not one for each token."""
+    return getattr(label, "ndim", int(isinstance(label, (list, tuple)))) == 0
+
+
+class _Head(NamedTuple):
+    """A head that gives one answer for each text.
+
+    Attributes:
+        size: How many numbers it gives.
+        kind: What they are: the ``problem_type`` of its config, or ``None`` for what the labels say.
+    """
+
+    size: int
+    kind: str | None
+
+    def labels(self, labels: list[Any], where: Where, name: str) -> torch.Tensor:
+        """Return labels as its loss wants them: classes ``[rows]`` as int64, or numbers as float32.
+
+        Whole numbers that became floats (as in a column with NaN elsewhere), and true and false, are classes where
+        classes are told apart.
+        """
+        wanted, alternatives = self._wanted()
+        options: dict[str, Any] = {"where": where, "error": TrainingError, "name": name}
+        numbers = label_numbers(labels, wanted, self.size, **options)
+        if numbers.ndim not in alternatives:
+            raise wrong_label(0, labels, wanted, **options)
+        if self.kind == "regression" or numbers.ndim == 2:
+            return torch.as_tensor(numbers, dtype=torch.float32)
+        advice = "Load the checkpoint that belongs to these labels, or give it num_labels=... before it is fine-tuned."
+        return torch.as_tensor(class_numbers(numbers, self.size, **options, advice=advice, ignored=IGNORED))
+
+    def _wanted(self) -> tuple[str, tuple[int, ...]]:
+        """Return in words what a row may have, and of how many dimensions the labels of rows may be."""
+        one = f"the number of a class from 0 to {self.size - 1}"
+        several = f"0 and 1 for each of the head's {self.size} classes"
+        if self.kind == "regression":
+            return ("a number", (1, 2)) if self.size == 1 else (f"a list of {self.size} numbers", (2,))
+        if self.kind == "single_label_classification":
+            return one, (1,)
+        return (several, (2,)) if self.kind == "multi_label_classification" else (f"{one}, or {several}", (1, 2))
+
+
+def _head(model: torch.nn.Module) -> _Head | None:
+    """Return what a head for sequences gives, ``None`` for any other, which says itself what it expects."""
     model = bare_model(model)
     config = getattr(model, "config", None)
-    classes, kind = getattr(config, "num_labels", None), getattr(config, "problem_type", None)
-    is_classifier = type(model).__name__.endswith("ForSequenceClassification")
-    return (
-        classes if is_classifier and classes and classes > 1 and kind in (None, "single_label_classification") else None
-    )
+    size, kind = getattr(config, "num_labels", None), getattr(config, "problem_type", None)
+    if not type(model).__name__.endswith("ForSequenceClassification") or not size:
+        return None
+    # As transformers chooses the loss.
+    return _Head(size, "regression" if kind is None and size == 1 else kind)
 
 
 def _writes(model: torch.nn.Module) -> Literal["behind", "apart"] | None:

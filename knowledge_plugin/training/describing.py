@@ -20,6 +20,7 @@ from knowledge_plugin.hub.markdown import as_text
 from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.objectives.collator import checked_rows
 from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
 from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
 from knowledge_plugin.objectives.scoring import NoLoss
@@ -149,8 +150,9 @@ class DescribingTrainer(Trainer):
         self._rows_without_mention = 0
         if not hasattr(data, "__len__"):
             return  # a stream may give each row but once: see training_step
-        rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
-        if not rows or not any(with_something_wanted(None, self.data_collator(rows))):
+        collator: Any = self.data_collator
+        rows = checked_rows(data, collator, _ROWS_LOOKED_AT)
+        if not any(with_something_wanted(None, collator(rows))):
             raise self._nothing_wanted(len(rows))
         self._rows_without_mention = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,18 @@ from torch.utils.data import IterableDataset
 from transformers import PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from knowledge_plugin.arguments import check_plugin
 from knowledge_plugin.config import Form, TokenInjectionConfig
+from knowledge_plugin.data_rows import EXAMPLE, EXAMPLE_OF_ANSWER, check_rows
 from knowledge_plugin.errors import TrainingError
+from knowledge_plugin.injection.answers import generates, predicts_words
 from knowledge_plugin.injection.attachment import Attachment
+from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
 from knowledge_plugin.linking import Linker
 from knowledge_plugin.objectives.base import Objective
-from knowledge_plugin.objectives.collator import LinkingCollator
+from knowledge_plugin.objectives.collator import LinkingCollator, checked_rows
 from knowledge_plugin.objectives.side import SideModule
 from knowledge_plugin.plugin import MAPPING_NAME, KnowledgePlugin
 from knowledge_plugin.registry import find_method
@@ -113,6 +117,7 @@ class MapTuningTrainer(Trainer):
         auxiliary: Mapping[str, SideModule] | None = None,
         **kwargs: Any,
     ) -> None:
+        check_plugin(plugin, TrainingError)
         self.objective: Objective = find_method(plugin.config.injection.method).find_objective(objective)
         self._objective_name = objective
         if base_dropout is not None and not 0 <= base_dropout < 1:
@@ -125,7 +130,7 @@ class MapTuningTrainer(Trainer):
             lacking = self.objective.missing(model, base_tokenizer(processing_class), form or _form(plugin))
             if lacking is not None:
                 raise TrainingError(f"{objective}: expected {lacking}; found {type(model).__name__}.")
-        _check_auxiliary(auxiliary or {}, objective)
+        _check_auxiliary({} if auxiliary is None else auxiliary, objective)
         self.plugin = plugin
         self.base_dropout = self.objective.base_dropout if base_dropout is None else base_dropout
         self._tokenizer = processing_class
@@ -202,6 +207,7 @@ class MapTuningTrainer(Trainer):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
     ) -> Any:
         """Compute the loss, at scored places alone where it is ours; see ``transformers.Trainer.compute_loss``."""
+        self._check_loss(inputs)
         loss = self.objective.loss
         steps: list[Any] = [] if self.objective.step is None else [self.objective.step]
         steps += [side.step for _, side in self.side_modules.named()]
@@ -278,12 +284,33 @@ class MapTuningTrainer(Trainer):
             self._rows_without_mention = 0  # a stream may give each row but once: see training_step
             return
         collate = self._get_collator_with_removed_columns(self.data_collator)
-        rows = [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
-        batches = (collate(rows[i : i + 64]) for i in range(0, len(rows), 64))
+        rows = self._checked_rows(data)
+        batches = [collate(rows[i : i + 64]) for i in range(0, len(rows), 64)]
+        self._check_loss(batches[0], rows[0])
         linked = [known for batch in batches for known in self.objective.knows(hook, batch)]
         if not any(linked):
             raise self._no_mention(len(rows))
         self._share_with_mention = sum(linked) / len(linked)
+
+    def _checked_rows(self, data: Any) -> Sequence[Any]:
+        """Return the first rows; before, look at the form of all of them that are in memory anyway."""
+        if isinstance(self.data_collator, LinkingCollator):
+            return checked_rows(data, self.data_collator, _ROWS_LOOKED_AT)
+        if not len(data):
+            check_rows(data, [], TrainingError)  # says what is wrong
+        return [data[i] for i in range(min(len(data), _ROWS_LOOKED_AT))]
+
+    def _check_loss(self, inputs: Mapping[str, Any], row: Any = None) -> None:
+        """Make sure that the model is given what it computes its loss of."""
+        names = self.label_names
+        if self.compute_loss_func is not None or not names or any(name in inputs for name in names):
+            return
+        example = EXAMPLE_OF_ANSWER if generates(self.model) and predicts_words(self.model) else EXAMPLE
+        found = f"; found the columns {sorted(map(str, row))}" if isinstance(row, Mapping) else ""
+        raise TrainingError(
+            f"the rows have no 'label', and the loss of {type(bare_model(self.model)).__name__} is that of labels: "
+            f"expected rows such as {example}{found}."
+        )
 
     def _no_mention(self, rows: int) -> TrainingError:
         return TrainingError(
@@ -386,6 +413,11 @@ class MapTuningTrainer(Trainer):
 
 
 def _check_auxiliary(auxiliary: Mapping[str, SideModule], objective: str) -> None:
+    if not isinstance(auxiliary, Mapping):
+        raise TrainingError(
+            f"auxiliary: expected losses by name, found a {type(auxiliary).__name__}. Type: auxiliary={{'relations': "
+            "RelationDecoding(...)}"
+        )
     taken = _RESERVED | {objective}
     for name, loss in auxiliary.items():
         if not isinstance(name, str) or not name.isidentifier() or name in taken or hasattr(SideModules(), name):

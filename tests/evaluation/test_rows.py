@@ -74,12 +74,12 @@ def test_labels_called_labels(source):
     [
         ([], "the dataset is empty: expected rows such as"),
         ({"train": [PARIS], "test": [PARIS]}, r"type dataset\['train'\]"),
-        (["in paris"], "expected rows such as .* found 'in paris'"),
+        ([PARIS, "in paris"], "row 2: expected a row such as .* found 'in paris'"),
         ([{"sentence": "in paris", "label": 1}], r"has the columns \['label', 'sentence'\]; expected 'text'"),
         ([{"input_ids": [1, 2], "label": 1}], "Rows that are tokenized"),
-        ([PARIS, {"text": "x"}], "'label' is in 1 of 2 rows"),
-        ([PARIS | {"text": None}], "text: expected a text in each row, found None"),
-        ([PARIS | {"text_pair": 5}], "text_pair: expected a text in each row, found 5"),
+        ([PARIS, {"text": "x"}], "'label' is in 1 of 2 rows: .* row 2 has none"),
+        ([PARIS, PARIS | {"text": None}], "row 2: text: expected a text in each row, found None"),
+        ([PARIS | {"text_pair": 5}], "row 1: text_pair: expected a text in each row, found 5"),
     ],
 )
 def test_rows_of_another_form(source, dataset, message):
@@ -114,16 +114,19 @@ def test_one_label_several_and_a_number():
     ("labels", "message"),
     [
         (None, "no 'label'"),
-        (["Austria"], r"found|label2id"),
-        ([0, 3], "label 3, but the model's head has 3 classes: expected a number from 0 to 2"),
+        ([0, "Austria"], r"row 2 has the label 'Austria'; expected a number.*label2id"),
+        ([0, 3], "row 2 has the label 3, but the model's head has 3 classes: expected a number from 0 to 2"),
         ([-1], "label -1"),
         ([-100, 0], "leave rows out that are not to be scored"),
-        ([0.5], "expected the number of a class from 0 to 2"),
-        ([None], "expected a number as the label"),
+        ([1, 0.5], "row 2 has the label 0.5; expected the number of a class from 0 to 2"),
+        ([0, None], "row 2 has the label None; expected the number of a class from 0 to 2, .* Leave out rows without"),
         ([[0, 1]], "0 and 1 for each of the head's 3 classes"),
         ([[0, 1, 2]], "0 and 1 for each of the head's 3 classes"),
         ([[0, 1, 0], [1]], "0 and 1 for each of the head's 3 classes"),
-        ([float("nan")], "expected"),
+        ([0, float("nan")], "row 2 has the label nan; expected the number of a class"),
+        ([0, [0, 1, 0]], r"row 2 has the label \[0, 1, 0\]"),
+        ([1, {"a": 1}], "row 2 has the label {'a': 1}"),
+        ([1, 10**30], "row 2 has the label 1000000"),
     ],
 )
 def test_labels_that_the_head_has_not(labels, message):
@@ -161,7 +164,7 @@ def test_a_text_without_the_one_place_for_its_answer(source, text):
 @pytest.mark.parametrize("wrong", ["", 3, None])
 def test_an_answer_that_is_none(source, wrong):
     rows = read_rows([{"text": "in", "label": "graz"}, {"text": "in", "label": wrong}], source)
-    with pytest.raises(EvaluationError, match="expected a text in each that is not empty"):
+    with pytest.raises(EvaluationError, match=r"row 2: .* expected a text in each that is not empty"):
         with_answers(rows)
 
 

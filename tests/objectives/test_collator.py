@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from knowledge_plugin import KnowledgePlugin, Mention
+from knowledge_plugin.data_rows import by_number
 from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.methods.map_tuning.training import OBJECTIVES
 from knowledge_plugin.objectives.collator import TaskCollator
@@ -39,11 +42,98 @@ def test_raw_and_tokenized_rows_give_the_same_batch(attached):
     assert all(torch.equal(raw[key], tokenized[key]) for key in raw)
 
 
+def collator_of(model, tokenizer, kb):
+    attachment = KnowledgePlugin.for_model(model, kb).attach(model, tokenizer)
+    collator = TaskCollator()
+    collator.use(attachment)
+    return collator
+
+
+def classifier(kind, labels):
+    model = tiny.classifier(labels=labels)
+    model.config.problem_type = kind
+    return model
+
+
+ONE, SEVERAL, NUMBER = "single_label_classification", "multi_label_classification", "regression"
+
+
 @pytest.mark.parametrize("name", ["label", "labels"])
-@pytest.mark.parametrize("values", [[0, 2], [0.5, 1.5], [[0.0, 1.0], [1.0, 0.0]]])
-def test_labels_of_any_kind(attached, name, values):
-    batch = TaskCollator(attached)([{"text": text, name: value} for text, value in zip(TEXTS, values, strict=True)])
-    assert batch["labels"].tolist() == values
+@pytest.mark.parametrize("tokenized", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "size", "values", "expected"),
+    [
+        (None, 3, [0, 2], torch.tensor([0, 2])),
+        (ONE, 3, [1.0, -100], torch.tensor([1, -100])),
+        (None, 2, [True, 0.0], torch.tensor([1, 0])),
+        (None, 2, [torch.tensor(1), 0], torch.tensor([1, 0])),
+        (None, 3, [[1, 0, 1], [0, 0, 0]], torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])),
+        (SEVERAL, 2, [[0.5, 1.0], [1, 0]], torch.tensor([[0.5, 1.0], [1.0, 0.0]])),
+        (None, 1, [0.5, 3], torch.tensor([0.5, 3.0])),
+        (NUMBER, 1, [1, 2], torch.tensor([1.0, 2.0])),
+        (NUMBER, 2, [[1, 2], [0.5, 0]], torch.tensor([[1.0, 2.0], [0.5, 0.0]])),
+    ],
+)
+def test_labels_as_the_loss_of_the_head_wants_them(wordpiece, kb, name, tokenized, kind, size, values, expected):
+    model = classifier(kind, size)
+    collator = collator_of(model, wordpiece, kb)
+    rows = [{"text": text, name: value} for text, value in zip(TEXTS, values, strict=True)]
+    rows = [collator.tokenizer(row.pop("text")) | row for row in rows] if tokenized else rows
+    batch = collator(rows)
+    assert batch["labels"].dtype == expected.dtype
+    assert torch.equal(batch["labels"], expected)
+    model(**batch).loss.backward()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "values", "message"),
+    [
+        (None, 3, [0, None], "the label None; expected the number of a class from 0 to 2, .*Leave out rows"),
+        (None, 3, [0, math.nan], "the label nan; expected the number of a class from 0 to 2, .*Leave out rows"),
+        (ONE, 3, [0, 0.5], "the label 0.5; expected the number of a class from 0 to 2"),
+        (None, 3, [0, 3], "the label 3, but the model's head has 3 classes"),
+        (
+            None,
+            4,
+            [[1, 0, 0, 0], [1, 0]],
+            r"the label \[1, 0\]; expected .* or 0 and 1 for each of the head's 4",
+        ),
+        (None, 4, [1, [1, 0, 0, 0]], r"the label \[1, 0, 0, 0\]"),
+        (ONE, 2, [0, [1, 0]], r"the label \[1, 0\]; expected the number of a class from 0 to 1"),
+        (SEVERAL, 2, [[0, 1], 1], "the label 1; expected 0 and 1 for each of the head's 2 classes"),
+        (NUMBER, 1, [0.5, math.nan], "the label nan; expected a number"),
+        (NUMBER, 2, [[0, 1], 1], "the label 1; expected a list of 2 numbers"),
+    ],
+)
+def test_labels_that_the_head_cannot_have(wordpiece, kb, kind, size, values, message):
+    rows = [{"text": text, "label": value} for text, value in zip(TEXTS, values, strict=True)]
+    collator = collator_of(classifier(kind, size), wordpiece, kb)
+    with pytest.raises(TrainingError, match=f"the row 'the old town .*{message}"):
+        collator(rows)
+    with pytest.raises(TrainingError, match=f"^row 2 has .*{message}"):
+        collator.check(rows, by_number)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "label", "message"),
+    [
+        ("llama", 1, 'has the label 1; expected a text, since the model writes, such as {"text": "Ada'),
+        ("t5", 1, "expected a text, since the model writes"),
+        ("llama", None, "the label None; expected a text"),
+        ("bert-masked-lm", 1, "the model predicts words. Type: objective='mention-mlm'"),
+    ],
+)
+def test_a_number_for_a_model_that_predicts_words(wordpiece, kb, architecture, label, message):
+    collator = collator_of(build(architecture), wordpiece, kb)
+    with pytest.raises(TrainingError, match=message):
+        collator([{"text": "the mayor of Paris", "label": label}])
+
+
+def test_labels_of_tokens_are_left_as_they_are(wordpiece, kb):
+    collator = collator_of(build("t5"), wordpiece, kb)
+    rows = [{"text": "the mayor of Paris", "labels": [5, 6]}, {"text": "in Berlin", "labels": [7]}]
+    collator.check(rows, by_number)
+    assert collator(rows[:1])["labels"].tolist() == [[5, 6]]
 
 
 def test_rows_without_a_label(attached):
@@ -70,6 +160,18 @@ def test_what_some_rows_have_and_others_have_not_is_never_overlooked(objective, 
         collator.use(attachment)
         with pytest.raises(TrainingError, match=f"1 of 2 rows of a batch have '{next(iter(part))}'"):
             collator(rows[::turn])
+
+
+@pytest.mark.parametrize("objective", ["task", "mention-mlm", "mention-clm", "describe"])
+@pytest.mark.parametrize("wrong", [None, 7, float("nan")])
+def test_what_is_no_text(objective, wrong, kb, model, wordpiece):
+    with KnowledgePlugin.for_model(model, kb).attach(model, wordpiece) as attachment:
+        collator = OBJECTIVES[objective].collator(0)
+        collator.use(attachment)
+        for name in ("text", "text_pair"):
+            row = {"text": TEXTS[0], "text_pair": "in York", "label": 0}
+            with pytest.raises(TrainingError, match=f": {name}: expected a text in each row, found {wrong}"):
+                collator([row, row | {name: wrong}])
 
 
 def test_pairs(attached):

@@ -58,9 +58,10 @@ def test_the_divergence_is_that_of_the_answers(collator):
     assert float(found.detach()) == pytest.approx(2 * float(torch.cat(parts).mean()), rel=1e-3)
 
 
-def test_labels_that_are_no_texts_are_refused(collator):
-    with pytest.raises(TrainingError, match="distil"):
-        collator([{"text": "a", "label": 1}])
+@pytest.mark.parametrize(("label", "message"), [({"label": 1}, "expected a text, since"), ({}, "distil")])
+def test_labels_that_are_no_texts_are_refused(collator, label, message):
+    with pytest.raises(TrainingError, match=message):
+        collator([{"text": "a"} | label])
 
 
 @pytest.mark.parametrize(("name", "lacks"), [("llama", False), ("bert-masked-lm", True), ("t5", True)])

@@ -8,6 +8,7 @@ import torch
 from knowledge_plugin import Entity, KnowledgeBase, KnowledgePlugin, align
 from knowledge_plugin.errors import IncompatibleModelError, MappingError, TrainingError
 from knowledge_plugin.results import EvaluationResult, Score
+from knowledge_plugin.training import AlignmentReport
 from tests import tiny
 from tests.contract.architectures import build
 
@@ -239,12 +240,36 @@ def test_vectors_that_say_nothing_are_told_by_what_is_held_out(model, wordpiece)
     report = align(KnowledgePlugin.for_model(model, kb, mapping="affine"), model, wordpiece, ridge=0)
     assert report.r2 > 0.3
     assert report.held_out_r2 < 0
+    assert str(report).splitlines()[-1].startswith("Of the 15 that were held out the fit explains next to nothing")
+    assert "targets='descriptions'" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("entities", "held_out_r2", "worth_nothing"),
+    [
+        (60, 0.04, True),  # in a newcomer's hands, evaluate found nothing
+        (37_458, 0.053, False),  # geography, with 18 points of accuracy
+        (37_458, 0.0, True),
+        (60, 0.2, False),
+        (30, -0.5, True),
+    ],
+)
+def test_what_is_near_nothing_depends_on_how_many_are_held_out(entities, held_out_r2, worth_nothing):
+    report = AlignmentReport("names", entities, 0.9, held_out_r2, 1.0)
+    assert (report.verdict is not None) is worth_nothing
+    assert len(str(report).splitlines()) == 1 + worth_nothing
+
+
+def test_other_targets_are_named():
+    assert "targets='names'" in str(AlignmentReport("descriptions", 60, 0.9, 0.0, 1.0))
 
 
 def test_too_few_to_choose_by(model, wordpiece, kb):
     report = align(KnowledgePlugin.for_model(model, kb, mapping="affine"), model, wordpiece)
     assert report.held_out_r2 is None
     assert report.ridge > 0
+    assert "Nothing was held out" in report.verdict
+    assert "next to nothing" not in str(report)
 
 
 # ---- other targets -------------------------------------------------------------------------------------------------

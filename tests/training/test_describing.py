@@ -336,6 +336,19 @@ def test_a_stream_of_which_nothing_is_known_is_refused_at_the_end(model, kb, tmp
         describing(model, kb, tmp_path, rows=Stream([{"text": "the river opened"}] * 40)).train()
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "the dataset is empty"),
+        ([("the river", 1)], "row 1: expected a row such as"),
+        ([*KNOWN, {"text": None}], f"row {len(KNOWN) + 1}: text: expected a text"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_named(model, kb, tmp_path, rows, message):
+    with pytest.raises(TrainingError, match=message):
+        describing(model, kb, tmp_path, rows=rows).train()
+
+
 def test_a_folder_that_cannot_be_written(model, kb, tmp_path):
     run = describing(lora(model), kb, tmp_path / "run", max_steps=1)
     (tmp_path / "file").write_text("mine")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,55 @@ def test_a_batch_without_a_mention_is_no_trouble(trainer, rows, plugin):
     trainer(train_dataset=mixed, per_device_train_batch_size=1, max_steps=12).train()
     assert not torch.equal(weights(plugin), before)
     assert torch.isfinite(weights(plugin)).all()
+
+
+@pytest.mark.parametrize(
+    ("train_dataset", "message"),
+    [
+        ([], "the dataset is empty: expected rows such as"),
+        ({"train": [{"text": "paris museum", "label": 0}]}, r"found several: type dataset\['train'\]"),
+        ([("paris museum", 1)], r"row 1: expected a row such as .* found \('paris museum', 1\)"),
+        (["paris museum"], "row 1: expected a row such as"),
+        ([{"text": "paris museum", "lable": 1}], r"no 'label', .* found the columns \['lable', 'text'\]"),
+        ([{"text": "paris museum", "label": 1}, {"text": "museum"}], "1 of 2 rows have 'label': .* row 2 has none"),
+        ([{"text": "paris museum", "label": 1}] * 600 + [{"text": "a", "label": None}], "row 601 has the label None"),
+        ([{"text": "paris museum", "label": 1}] * 600 + [{"text": None, "label": 0}], "row 601: text: expected a text"),
+        ([{"text": "paris museum", "label": 1}, {"text": "a", "label": math.nan}], "row 2 has the label nan"),
+        ([{"text": "paris museum", "label": 1}, {"text": "a", "label": 9}], "row 2 has the label 9, but"),
+    ],
+)
+def test_rows_that_cannot_be_learned_from_are_named_before_a_step_is_made(trainer, train_dataset, message):
+    made = trainer(train_dataset=train_dataset)
+    with pytest.raises(TrainingError, match=message):
+        made.train()
+    assert made.state.global_step == 0
+
+
+def test_a_stream_without_labels(trainer, rows):
+    without = Stream([{"text": row["text"]} for row in rows])
+    with pytest.raises(TrainingError, match="the rows have no 'label', and the loss of BertForSequenceClassification"):
+        trainer(train_dataset=without).train()
+
+
+def test_a_decoder_without_labels(kb, wordpiece, tmp_path):
+    model = LlamaForCausalLM(LlamaConfig(**DECODER))
+    args = TrainingArguments(str(tmp_path), max_steps=1, report_to="none", use_cpu=True)
+    rows = [{"text": f"the town of {NAMES[0]} opened"}]
+    made = MapTuningTrainer(
+        model, args, plugin=KnowledgePlugin.for_model(model, kb), processing_class=wordpiece, train_dataset=rows
+    )
+    with pytest.raises(TrainingError, match=r'such as {"text": "Ada lives in", "label": "Graz"}'):
+        made.train()
+
+
+@pytest.mark.parametrize("of", [float, bool, lambda label: torch.tensor(label)])
+def test_classes_that_are_floats_or_booleans(trainer, rows, plugin, of):
+    start = {name: tensor.clone() for name, tensor in plugin.mapping.state_dict().items()}
+    trainer().train()
+    expected = weights(plugin)
+    plugin.mapping.load_state_dict(start)
+    trainer(train_dataset=[row | {"label": of(row["label"])} for row in rows]).train()
+    assert torch.equal(weights(plugin), expected)
 
 
 def test_data_without_a_mention_is_refused_before_the_first_step(trainer, plugin, model):
@@ -573,3 +623,10 @@ def test_rows_that_the_model_knows_by_heart_are_noticed(trainer, model, rows):
 def test_rows_that_it_does_not_know_are_fine(trainer, recwarn):
     trainer(max_steps=10, gradient_accumulation_steps=2, per_device_train_batch_size=2).train()
     assert not [warning for warning in recwarn if "by heart" in str(warning.message)]
+
+
+def test_an_auxiliary_loss_without_a_name(model, plugin, rows, wordpiece):
+    with pytest.raises(TrainingError, match=r"found a Linear\. Type: auxiliary=\{'relations': RelationDecoding"):
+        MapTuningTrainer(
+            model, plugin=plugin, processing_class=wordpiece, train_dataset=rows, auxiliary=nn.Linear(1, 1)
+        )
