@@ -67,8 +67,9 @@ def build_knowledge_base(
 
     Four stages, read, embed, index and aliases, leave their results in ``OUTPUT.building``. An interrupted build goes
     on from the last of them that is done when it is called again; a file or an option that changed starts its stage
-    and those after it anew. The folder itself appears whole at the end, or not at all. A knowledge base that is
-    finished is never replaced unasked: what was added to it since would be lost.
+    and those after it anew. The folder itself appears whole at the end, or not at all. It replaces an
+    earlier build of the same name; a knowledge base of another name, or one that was changed since it was built, is
+    never replaced unasked.
 
     Args:
         output: The folder to write.
@@ -83,7 +84,7 @@ def build_knowledge_base(
         dtype: How vectors are stored.
         linker: ``"external"`` if mentions will come from elsewhere; only then may an entity lack a name.
         reader_options: For the reader of entities, such as ``{"id_prefix": "wikidata:"}``.
-        overwrite: Replace the knowledge base that ``output`` holds; it stands until the new one is whole.
+        overwrite: Replace whatever knowledge base ``output`` holds; it stands until the new one is whole.
         progress: Show progress on stderr.
 
     Returns:
@@ -93,8 +94,8 @@ def build_knowledge_base(
         ReaderError: A file is damaged or in another form; with file and line.
         KnowledgeBaseError: Neither vectors nor an embedder, or both; an argument of another kind; no entity has a
             vector; an entity without a name; an id twice.
-        SaveError: The disk is full, the folder is somebody else's or holds a knowledge base already, or another
-            process builds it.
+        SaveError: The disk is full, the folder is somebody else's or holds a knowledge base of another name or one that
+            was changed since it was built, or another process builds it.
         HubError: The model of an embedder is neither in the cache nor to be had from the Hub.
 
     Example:
@@ -121,7 +122,7 @@ def build_knowledge_base(
         check_embedder(embedder)
     output = Path(output)
     if not overwrite:
-        _refuse_to_replace(output)
+        _refuse_to_replace(output, name)
     make: Embedder = ForeignVectors(vectors) if vectors is not None else embedder  # type: ignore[assignment]
     made_by = f"vectors of {Path(vectors).name}" if vectors is not None else describe(make)
     options = dict(reader_options or {})
@@ -177,23 +178,25 @@ def build_knowledge_base(
     )
 
 
-def _refuse_to_replace(output: Path) -> None:
-    """Refuse a folder with a knowledge base. What else may be there, saving refuses."""
+def _refuse_to_replace(output: Path, name: str) -> None:
+    """Refuse a folder whose knowledge base files do not make again. What else may be there, saving refuses."""
     if not (output / CONFIG_NAME).is_file():
         return
     about = ""
     try:
-        config = read_config(output, KnowledgeBaseConfig)
-        changed = ", changed since it was built" if config.history else ""
-        about = f" ({config.name!r:.80}, {config.rows:,} entities{changed})"
+        there = read_config(output, KnowledgeBaseConfig)
+        if there.name == name and there.embedder is not None and not there.history:
+            return  # an earlier build of the same one
+        changed = ", changed since it was built" if there.history else ""
+        about = f" ({there.name!r:.80}, {there.rows:,} entities{changed})"
     except ArtifactError:
         return
     except ConfigError:  # of a later version, or altered
         pass
     raise SaveError(
-        f"{output} holds a knowledge base already{about}. Nothing was changed. To build it anew and lose what is "
-        "there, type: overwrite=True (--overwrite). To add to it, type: kb.upsert(...) (knowledge-plugin kb upsert). "
-        "Or name another folder."
+        f"{output} holds a knowledge base already{about}. Nothing was changed. To build anew and lose what is there, "
+        "type: overwrite=True (--overwrite). To add to it, type: kb.upsert(...) (knowledge-plugin kb upsert). Or name "
+        "another folder."
     )
 
 

@@ -51,7 +51,7 @@ def build(
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or int8.")] = "float32",
     id_prefix: IdPrefix = "",
     columns: Columns = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the knowledge base that OUT holds.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace whatever OUT holds.")] = False,
     seed: int = 0,
     as_json: AsJson = False,
 ) -> None:

@@ -220,27 +220,40 @@ def test_a_knowledge_base_that_is_there_is_replaced_at_the_end_only(table, tmp_p
     before = contents(tmp_path / "kb")
     table.write_text(CSV + "x:4,Codeine,,,2\n")
     with pytest.raises(KeyboardInterrupt):
-        build(table, embedder=Counted(fails=True), overwrite=True)
+        build(table, embedder=Counted(fails=True))
     assert contents(tmp_path / "kb") == before
-    build(table, overwrite=True)
+    build(table)
     assert len(KnowledgeBase.from_pretrained(tmp_path / "kb")) == 4
 
 
-@pytest.mark.parametrize("changed", [False, True])
-def test_a_knowledge_base_that_is_there_is_not_replaced_unasked(table, tmp_path, changed):
-    build(table)
-    if changed:
+@pytest.mark.parametrize(
+    ("there", "about"),
+    [
+        ("changed", "'drugs', 4 entities, changed since it was built"),
+        ("of another name", r"'herbs', 3 entities\)"),
+        ("not built", r"'drugs', 1 entities\)"),
+    ],
+)
+def test_what_files_do_not_make_again_is_not_replaced_unasked(table, tmp_path, there, about):
+    if there == "not built":
+        KnowledgeBase.from_entities([Entity("x:9", "Codeine")], [[9.0, 1.0]], name="drugs").save_pretrained(
+            tmp_path / "kb"
+        )
+    else:
+        build(table, name="herbs" if there == "of another name" else "drugs")
+    if there == "changed":
         kb = KnowledgeBase.from_pretrained(tmp_path / "kb")
         kb.upsert([Entity("x:9", "Codeine")], [[9.0, 1.0]])
         kb.save_pretrained(tmp_path / "kb")
     before = contents(tmp_path / "kb")
     runs.clear()
-    about = r"'drugs', 4 entities, changed since it was built" if changed else r"'drugs', 3 entities\)"
     with pytest.raises(SaveError, match=rf"holds a knowledge base already \({about}.*overwrite=True \(--overwrite\)"):
         build(table)
     assert runs == []
     assert contents(tmp_path / "kb") == before
     assert not (tmp_path / "kb.building").exists()
+    build(table, overwrite=True)
+    assert len(KnowledgeBase.from_pretrained(tmp_path / "kb")) == 3
 
 
 def test_a_knowledge_base_of_a_later_version_is_not_replaced_unasked(table, tmp_path):

@@ -107,7 +107,7 @@ def test_failures_change_nothing(folder, table, vectors, tmp_path):
         ("upsert", folder, "--entities", tmp_path / "new.csv", "--vectors", vectors),
         ("build", folder, "--entities", table, "--name", "drugs"),
         ("build", folder, "--entities", table, "--vectors", vectors, "--name", "no id prefix", "--overwrite"),
-        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "drugs", "--id-prefix", "d:"),
+        ("build", folder, "--entities", table, "--vectors", vectors, "--name", "others", "--id-prefix", "d:"),
     ]
     for arguments in failures:
         done = run(*arguments)
