@@ -23,13 +23,13 @@ from knowledge_plugin.building.summary import BuildSummary
 TEXT = "The dog slept under the table, and the living thing above it was a cat."
 
 
-def build(folder: Path, output: Path, dim: int = 128) -> BuildSummary:
+def build(folder: Path, output: Path, dim: int = 128, epochs: int | None = None) -> BuildSummary:
     """Build a knowledge base of WordNet's nouns; an interrupted build goes on."""
     return build_knowledge_base(
         output,
         folder,
         triples=folder,
-        embedder=GraphEmbedder(dim=dim, held_out=0.02),
+        embedder=GraphEmbedder(dim=dim, epochs=epochs, held_out=0.02),
         name="wordnet",
         id_scheme="wordnet",
         license="WordNet 3.0 license",

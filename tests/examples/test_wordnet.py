@@ -14,8 +14,8 @@ NOUNS = """  1 The licence stands here.
 """
 
 
-def check(folder, tmp_path, dim):
-    summary = wordnet.build(folder, tmp_path / "kb", dim=dim)
+def check(folder, tmp_path, **options):
+    summary = wordnet.build(folder, tmp_path / "kb", dim=8, **options)
     assert summary.entities >= 3
     found = wordnet.found_words(tmp_path / "kb", wordnet.TEXT)
     assert {"dog", "living thing", "cat"} <= {word for word, _, _ in found}
@@ -25,13 +25,13 @@ def check(folder, tmp_path, dim):
 def test_a_small_one(tmp_path):
     (tmp_path / "data.noun").write_text(NOUNS)
     with pytest.warns(UserWarning, match="too few to hold any out"):
-        found = check(tmp_path, tmp_path, dim=8)
+        found = check(tmp_path, tmp_path)
     assert found[0] == ("dog", "wordnet:00002000-n", "a pet that barks")
 
 
 @pytest.mark.skipif(not (DEFAULT_FOLDER / "data.noun").is_file(), reason="Debian's wordnet-base is not installed")
 def test_the_real_one(tmp_path):
-    check(DEFAULT_FOLDER, tmp_path, dim=8)
+    check(DEFAULT_FOLDER, tmp_path, epochs=1)  # all nouns of English, and no time to learn them
 
 
 def test_without_wordnet(tmp_path):
