@@ -63,6 +63,14 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _one_environment():
+    """datasets puts a copy in the place of os.environ, and rich goes on to read the one that it knows."""
+    environment = os.environ
+    yield
+    os.environ = environment
+
+
 @pytest.fixture
 def kb():
     return tiny.knowledge_base()

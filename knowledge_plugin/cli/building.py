@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from knowledge_plugin.cli.columns import column_names
 from knowledge_plugin.cli.output import AsJson, print_json, print_values
 from knowledge_plugin.errors import KnowledgeBaseError
 from knowledge_plugin.knowledge_base import KnowledgeBase
@@ -122,13 +123,8 @@ def remove(
 
 
 def _reader_options(id_prefix: str, columns: list[str] | None) -> dict[str, Any]:
-    options: dict[str, Any] = {"id_prefix": id_prefix} if id_prefix else {}
-    for column in columns or []:
-        field, is_named, name = column.partition("=")
-        if not is_named:
-            raise typer.BadParameter(f"expected FIELD=COLUMN, found {column!r}", param_hint="--column")
-        options.setdefault("columns", {})[field.strip()] = name
-    return options
+    named = column_names(columns)
+    return ({"id_prefix": id_prefix} if id_prefix else {}) | ({"columns": named} if named else {})
 
 
 def _embedder(name: str, text_model: str | None, dim: int, seed: int) -> Any:

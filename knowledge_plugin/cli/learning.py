@@ -16,9 +16,9 @@ import transformers
 import typer
 
 import knowledge_plugin
-from knowledge_plugin.cli.artifact import Artifact
-from knowledge_plugin.cli.building import _reader_options
+from knowledge_plugin.cli.artifact import Artifact, open_plugin
 from knowledge_plugin.cli.checkpoint import load_language_model, load_model, load_tokenizer
+from knowledge_plugin.cli.columns import column_names
 from knowledge_plugin.cli.output import AsJson, harmless, print_json, print_values
 from knowledge_plugin.config import (
     CONFIG_NAME,
@@ -190,7 +190,7 @@ def evaluate(
     rows = _read_rows(data, columns)
     checkpoint, tokenizer = load_model(model), load_tokenizer(model)
     report = knowledge_plugin.evaluate(
-        KnowledgePlugin.from_pretrained(artifact),
+        open_plugin(artifact),
         checkpoint,
         tokenizer,
         rows,
@@ -229,7 +229,7 @@ def _propagation(
 
         made = TextEmbedder() if text_model is None else TextEmbedder(text_model)
     probes = read_probes(data, task)
-    plugin = KnowledgePlugin.from_pretrained(artifact)
+    plugin = open_plugin(artifact)
     checkpoint, tokenizer = load_language_model(model), load_tokenizer(model)
     report = propagation(plugin, checkpoint, tokenizer, probes, embedder=made, batch_size=batch_size, seed=seed)
     if as_json:
@@ -277,7 +277,7 @@ def _checkpoints(run: Path) -> list[Path]:
 def _read_rows(path: Path, columns: list[str] | None) -> list[dict[str, Any]]:
     from knowledge_plugin.cli.rows import read_rows
 
-    return read_rows(path, _reader_options("", columns).get("columns"))
+    return read_rows(path, column_names(columns) or None)
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

@@ -112,10 +112,6 @@ class KnowledgeSource:
         """Say whether an entity is in the knowledge base: an unknown one gets no virtual token."""
         return entity_id in self.knowledge_base
 
-    def known(self, mentions: Iterable[Mention]) -> list[Mention]:
-        """Keep the mentions whose entity is in the knowledge base: an unknown entity gets no virtual token."""
-        return [mention for mention in mentions if mention.entity_id in self.knowledge_base]
-
     def find(self, texts: list[str]) -> list[list[Mention]]:
         """Return what its linker finds in each text, of entities that it knows. Warns as :func:`notice` does.
 

@@ -13,7 +13,7 @@ import torch
 from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.triples import checked_triples
-from knowledge_plugin.linking.mention import Linker, Mention, link
+from knowledge_plugin.linking.mention import Linker, Mention, link, refuse_one_text
 
 Keep = Literal["below", "above"]
 
@@ -248,8 +248,7 @@ def count_entities(linker: Linker, texts: Iterable[str]) -> Counter[str]:
         >>> count_entities(linker, ["a banana", "an egg"])
         Counter({'x:a': 5})
     """
-    if isinstance(texts, str):
-        raise LinkingError("expected a list of texts, found one text. Type: [text]")
+    refuse_one_text(texts)
     counts: Counter[str] = Counter()
     remaining = iter(texts)
     while batch := list(islice(remaining, _BATCH)):

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from knowledge_plugin.errors import LinkingError
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.knowledge_base.lookup import alias_key
 from knowledge_plugin.knowledge_base.normalization import normalize, normalize_column, strip_column
 from knowledge_plugin.linking.boundaries import word_spans
+from knowledge_plugin.linking.mention import refuse_one_text
 
 _ENDS_A_SENTENCE = frozenset(".!?:…\"'“”‘’«»„(")
 
@@ -46,8 +46,7 @@ def ordinary_words(knowledge_base: KnowledgeBase, texts: Iterable[str], *, min_c
         ['reading']
         >>> linker = DictionaryLinker(kb, stop_words=[*ENGLISH_STOP_WORDS, *words])
     """
-    if isinstance(texts, str):
-        raise LinkingError("expected a list of texts, found one text. Type: [text]")
+    refuse_one_text(texts)
     lower: Counter[str] = Counter()
     other: Counter[str] = Counter()
     for text in texts:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 from knowledge_plugin.errors import LinkingError
-from knowledge_plugin.linking.mention import Linker, Mention, link
+from knowledge_plugin.linking.mention import Linker, Mention, link, refuse_one_text
 
 RouteBy = Literal["coverage", "mentions"]
 RoutePer = Literal["text", "mention"]
@@ -92,8 +92,7 @@ class LinkRouter:
             LinkingError: As :meth:`scores`.
             MentionError: As :meth:`scores`.
         """
-        if isinstance(texts, str):
-            raise LinkingError("expected a list of texts, found one text. Type: [text]")
+        refuse_one_text(texts)
         return {name: link(linker, texts, self.known.get(name)) for name, linker in self.linkers.items()}
 
     def linker(self, name: str) -> Linker:

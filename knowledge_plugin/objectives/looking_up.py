@@ -17,7 +17,6 @@ from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.layer_hook import Forward, LayerHook
 from knowledge_plugin.knowledge_base import KnowledgeBase
-from knowledge_plugin.linking.mention import check_mentions, link
 from knowledge_plugin.objectives.base import Added, Objective
 from knowledge_plugin.objectives.collator import TaskCollator, check_alike
 
@@ -98,16 +97,16 @@ class LookupCollator(TaskCollator):
         check_alike(rows)
         if "mentions" in rows[0]:
             texts = [row.get("text", "") for row in rows]
-            found = [check_mentions(row["mentions"], text) for row, text in zip(rows, texts, strict=True)]
+            found = source.given([row["mentions"] for row in rows], texts)
         elif "text" in rows[0] and source.linker is not None:
-            found = link(source.linker, [row["text"] for row in rows], source.knows)
+            found = source.find([row["text"] for row in rows])
         else:
             raise TrainingError(
                 "which entry a row is about is not known: expected rows with 'mentions', or with 'text' in which the "
                 'knowledge base\'s names are found, such as {"text": "Ada lives in", "label": "Graz", "mentions": '
                 '[[0, 3, "person:1"]]}.'
             )
-        first = [next((m for m in mentions if source.knows(m.entity_id)), None) for mentions in found]
+        first = [next(iter(mentions), None) for mentions in found]
         return [None if m is None else kb.row(m.entity_id) for m in first], [0 if m is None else m.end for m in first]
 
 

@@ -15,7 +15,7 @@ from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.embeddings import bare_model
 from knowledge_plugin.injection.source import KnowledgeSource
-from knowledge_plugin.linking.mention import Mention, check_mentions, link
+from knowledge_plugin.linking.mention import Mention
 from knowledge_plugin.objectives.collator import LinkingCollator, check_alike
 
 IGNORED = -100  # label of a place that is not scored, as everywhere in transformers
@@ -98,10 +98,8 @@ class MentionCollator(LinkingCollator):
     def _find(self, texts: list[str], rows: Sequence[dict[str, Any]]) -> list[list[Mention]]:
         assert self.source is not None
         if "mentions" in rows[0]:
-            found = [check_mentions(row["mentions"], t, self.source.knows) for row, t in zip(rows, texts, strict=True)]
-        else:
-            found = link(self.source.needed_linker, texts, self.source.knows)
-        return [self.source.known(mentions) for mentions in found]
+            return self.source.given([row["mentions"] for row in rows], texts)
+        return self.source.find(texts)
 
     def _places(self, ids: np.ndarray, offsets: np.ndarray, mentions: list[Mention]) -> list[MentionPlace]:
         assert self.source is not None
