@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from knowledge_plugin.building.field_masking import SENTINEL, MaskedText, Template
 from knowledge_plugin.building.records import FIELDS
 from knowledge_plugin.errors import RecordError
+from knowledge_plugin.modes import undisturbed
 
 _IGNORED = -100
 
@@ -42,7 +42,7 @@ def answers(
     _check_length(model, rows, (options.get("max_new_tokens") or 0) if left else 0)
     batch = _padded(rows, _pad_id(tokenizer), left=left)
     batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
-    with _reading(model):
+    with undisturbed(model):
         try:
             written = model.generate(**batch, pad_token_id=_pad_id(tokenizer), **options)  # type: ignore[operator]
         except ValueError as error:  # what transformers says of options
@@ -86,7 +86,7 @@ def likelihoods(
         for row, source in enumerate(sources):
             labels[row, : len(source)] = _IGNORED
         wanted = labels[:, 1:]
-        with _reading(model):
+        with undisturbed(model):
             logits = model(**{n: t.to(model.device) for n, t in batch.items()}).logits[:, :-1]
     else:
         targets = [tokenizer(text.target, add_special_tokens=False)["input_ids"] for text in texts]
@@ -94,7 +94,7 @@ def likelihoods(
         _check_length(model, [*sources, *targets])
         batch = _padded(sources, _pad_id(tokenizer), left=False)
         wanted = _padded(targets, _IGNORED, left=False)["input_ids"]
-        with _reading(model):
+        with undisturbed(model):
             # Labels of padding are ignored; the decoder's own inputs are made of them by the model.
             logits = model(**{n: t.to(model.device) for n, t in batch.items()}, labels=wanted.to(model.device)).logits
     wanted = wanted.to(logits.device)
@@ -170,15 +170,3 @@ def _sentinels(tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     found = [tokenizer.convert_tokens_to_ids(SENTINEL.format(i)) for i in range(len(FIELDS) + 1)]
     known = [token for token in found if token is not None and token != tokenizer.unk_token_id]
     return torch.tensor(known, dtype=torch.long)
-
-
-@contextmanager
-def _reading(model: PreTrainedModel) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training

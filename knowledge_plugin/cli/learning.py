@@ -277,7 +277,7 @@ def _checkpoints(run: Path) -> list[Path]:
 def _read_rows(path: Path, columns: list[str] | None) -> list[dict[str, Any]]:
     from knowledge_plugin.cli.rows import read_rows
 
-    return read_rows(path, column_names(columns) or None)
+    return read_rows(path, column_names(columns))
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from knowledge_plugin.domains.layers import Adapter, Discriminator
 from knowledge_plugin.domains.prototypes import Prototypes
 from knowledge_plugin.errors import ArtifactError, ConfigError, MappingError, TrainingError
 from knowledge_plugin.hub.folder import check_sums, describe_files, finish_save, staged
-from knowledge_plugin.injection.network import Network, exactly
+from knowledge_plugin.injection.network import Network, drawn_by, exactly
 
 WEIGHTS_NAME = "follower.safetensors"
 
@@ -100,7 +100,7 @@ class DomainFollower(Network):
             ConfigError: A value out of bounds, or fewer than two classes.
         """
         config = FollowerConfig(list(classes), dim, hidden, space, encoder)
-        with _drawing(seed):
+        with drawn_by(seed):
             return cls(config).eval().requires_grad_(False)
 
     # ---- learning ------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ class DomainFollower(Network):
 
     def _follow(self, f: torch.Tensor, settings: FollowSettings, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        with _drawing(seed):
+        with drawn_by(seed):
             discriminator = Discriminator(self.config.dim).to(self.device)
         before = copy.deepcopy(self.adapter)
         in_encoder = self.config.space == "encoder"
@@ -397,14 +397,6 @@ class DomainFollower(Network):
             raise TrainingError(f"labels: expected numbers of {classes} classes from 0, found {int(labels.min())} to "
                                 f"{int(labels.max())}.")  # fmt: skip
         return labels.to(self.device, torch.int64)
-
-
-@contextmanager
-def _drawing(seed: int) -> Iterator[None]:
-    """Draw fresh weights on the CPU, by a seed; afterwards, everybody's random numbers go on as they were."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU too
-        yield
 
 
 def _tensor(name: str, values: object, expected: str) -> torch.Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from knowledge_plugin.errors import TrainingError
-from knowledge_plugin.injection.undisturbed import undisturbed
+from knowledge_plugin.modes import undisturbed
 
 
 def pooled_features(

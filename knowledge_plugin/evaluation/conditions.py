@@ -7,12 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from knowledge_plugin.config import LayerInjectionConfig
 from knowledge_plugin.evaluation.controls import random, shuffled, zero
 from knowledge_plugin.injection.hook import Hook
-from knowledge_plugin.injection.network import Network
+from knowledge_plugin.injection.network import Network, drawn_by
 from knowledge_plugin.injection.placement import PlacedIndex
 from knowledge_plugin.plugin import KnowledgePlugin
 from knowledge_plugin.registry import find_method
@@ -73,8 +71,7 @@ def key_dim_of(plugin: KnowledgePlugin) -> int:
 
 
 def _untrained(plugin: KnowledgePlugin, seed: int) -> Network:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU too
+    with drawn_by(seed):
         network: Network = find_method(plugin.config.injection.method).network(plugin.config)
         return network.to(plugin.mapping.device).eval()
 

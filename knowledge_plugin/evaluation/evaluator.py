@@ -45,9 +45,9 @@ from knowledge_plugin.evaluation.tasks import ClassTask, Task, find_task, predic
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.hook import Hook, find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
-from knowledge_plugin.injection.undisturbed import undisturbed
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import Linker
+from knowledge_plugin.modes import undisturbed
 from knowledge_plugin.plugin import KnowledgePlugin
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -63,6 +65,14 @@ class Network(nn.Module):
         if not all(tensor.dtype == torch.float32 and bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise MappingError(f"{path}: expected finite float32 weights, found other dtypes, NaN or infinity.")
         self.load_state_dict(tensors)
+
+
+@contextmanager
+def drawn_by(seed: int) -> Iterator[None]:
+    """Draw fresh weights on the CPU, by a seed; afterwards, everybody's random numbers go on as they were."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which seeds every GPU too
+        yield
 
 
 def exactly(device: torch.device) -> torch.autocast:

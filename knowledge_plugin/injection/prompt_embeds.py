@@ -12,6 +12,7 @@ from knowledge_plugin.injection.embeddings import (
     execution_device,
     input_embedding,
 )
+from knowledge_plugin.modes import undisturbed
 
 
 def look_up(model: nn.Module, ids: list[int]) -> torch.Tensor:
@@ -36,16 +37,11 @@ def check_takes_embeddings(model: nn.Module, virtual_id: int) -> None:
     prompt = [word, virtual_id]
     embeds = look_up(model, prompt)[None]
     ids = torch.tensor([prompt], device=embeds.device)
-    modes = [(module, module.training) for module in reader.modules()]
     try:
-        reader.eval()
-        with torch.no_grad():
+        with undisturbed(reader):
             same = torch.equal(reader(input_ids=ids)[0], reader(inputs_embeds=embeds)[0])
     except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(model, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}") from error
-    finally:
-        for module, training in modes:
-            module.training = training
     if not same:
         raise _refused(model, "it gives another output for them than for ids")
 

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from knowledge_plugin.injection.network import Network
-from knowledge_plugin.injection.undisturbed import undisturbed
+from knowledge_plugin.modes import undisturbed
 
 MOST = 64  # tokens that it reads and writes
 _HEADS = (8, 4, 2, 1)

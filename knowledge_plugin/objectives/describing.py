@@ -17,8 +17,8 @@ from knowledge_plugin.injection.answers import IGNORED, is_encoder_decoder
 from knowledge_plugin.injection.embeddings import bare_model, input_embedding
 from knowledge_plugin.injection.hook import Hook
 from knowledge_plugin.injection.tokenizer import base_tokenizer
-from knowledge_plugin.injection.undisturbed import undisturbed
 from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.modes import undisturbed
 from knowledge_plugin.objectives.base import no_mention_in
 from knowledge_plugin.objectives.decoder import StateDecoder
 from knowledge_plugin.objectives.descriptions import DescribingCollator, end_token

@@ -16,7 +16,7 @@ from knowledge_plugin.errors import TrainingError
 from knowledge_plugin.injection.answers import IGNORED, generates, is_encoder_decoder, predicts_words, prompt_mentions
 from knowledge_plugin.injection.attachment import Attachment
 from knowledge_plugin.injection.hook import Hook
-from knowledge_plugin.injection.undisturbed import undisturbed
+from knowledge_plugin.modes import undisturbed
 from knowledge_plugin.objectives.base import Added, with_virtual_ids
 from knowledge_plugin.objectives.collator import TaskCollator
 

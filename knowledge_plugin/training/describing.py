@@ -20,6 +20,7 @@ from knowledge_plugin.hub.markdown import as_text
 from knowledge_plugin.injection.attachment import attachments
 from knowledge_plugin.knowledge_base import KnowledgeBase
 from knowledge_plugin.linking import DictionaryLinker, Linker
+from knowledge_plugin.modes import modes_kept
 from knowledge_plugin.objectives.collator import checked_rows
 from knowledge_plugin.objectives.describing import Describing, nothing_to_describe
 from knowledge_plugin.objectives.descriptions import DescribingCollator, with_something_wanted
@@ -131,13 +132,8 @@ class DescribingTrainer(Trainer):
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Train the decoder, and the adapter if there is one; see ``transformers.Trainer.train``."""
         self._check_rows()
-        modes = [(module, module.training) for module in self.model.modules()]
-        try:
-            with config_kept(self.model), self.side_modules.learning_in(self.model):
-                result = super().train(*args, **kwargs)
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        with modes_kept(self.model), config_kept(self.model), self.side_modules.learning_in(self.model):
+            result = super().train(*args, **kwargs)
         if self._rows_without_mention:
             raise self._nothing_wanted(self._rows_without_mention)
         return result

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from knowledge_plugin.modes import modes_kept
+
 
 @contextmanager
 def frozen(model: nn.Module, dropout: float | None = None) -> Iterator[None]:
@@ -20,7 +22,6 @@ def frozen(model: nn.Module, dropout: float | None = None) -> Iterator[None]:
         dropout: Probability for every dropout of the model, or ``None`` to leave them.
     """
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    was_training = [(module, module.training) for module in model.modules()]
     changed: list[tuple[nn.Module, str, float]] = []
     try:
         for parameter in learning:
@@ -29,12 +30,11 @@ def frozen(model: nn.Module, dropout: float | None = None) -> Iterator[None]:
             for module, name in _dropouts(model):
                 changed.append((module, name, getattr(module, name)))
                 setattr(module, name, dropout)
-        yield
+        with modes_kept(model):
+            yield
     finally:
         for module, name, value in changed:
             setattr(module, name, value)
-        for module, training in was_training:
-            module.training = training
         for parameter in learning:
             parameter.requires_grad_(True)
 

@@ -38,8 +38,8 @@ from knowledge_plugin.evaluation.surroundings import TEST, name_of, versions
 from knowledge_plugin.injection.attachment import Attachment, attachments
 from knowledge_plugin.injection.hook import find_hooks
 from knowledge_plugin.injection.tokenizer import base_tokenizer
-from knowledge_plugin.injection.undisturbed import undisturbed
 from knowledge_plugin.linking.mention import Mention
+from knowledge_plugin.modes import undisturbed
 from knowledge_plugin.plugin import KnowledgePlugin
 
 _HOW = {

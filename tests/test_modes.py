@@ -1,10 +1,10 @@
-"""A model is left as it was."""
+"""A model is run, and left in the modes that it was in."""
 
 from __future__ import annotations
 
 import torch
 
-from knowledge_plugin.injection.undisturbed import undisturbed
+from knowledge_plugin.modes import undisturbed
 from tests import tiny
 
 
